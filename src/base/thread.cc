@@ -1,0 +1,169 @@
+#include "base/thread.h"
+
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+#include <utility>
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/status.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace fathom {
+namespace {
+
+constexpr size_t kStackBytes = size_t{2} << 20;
+
+/// About 50 microseconds of polling: longer than the gap between two operators of a step, shorter
+/// than anything that a host would notice.
+constexpr int32_t kSpins = 4000;
+
+void pause_briefly() {
+#if defined(__x86_64__)
+    _mm_pause();
+#else
+    sched_yield();
+#endif
+}
+
+void futex_wait(std::atomic<uint32_t>& word, uint32_t seen) {
+    syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT_PRIVATE, seen, nullptr);
+}
+
+void futex_wake_all(std::atomic<uint32_t>& word) {
+    syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, INT32_MAX);
+}
+
+void* enter(void* argument) {
+    const std::unique_ptr<std::function<void()>> body(
+        static_cast<std::function<void()>*>(argument));
+    (*body)();
+    return nullptr;
+}
+
+}  // namespace
+
+Thread::~Thread() { join(); }
+
+Thread::Thread(Thread&& other) noexcept
+    : handle_(other.handle_), running_(std::exchange(other.running_, false)) {}
+
+Thread& Thread::operator=(Thread&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    std::swap(running_, other.running_);
+    return *this;
+}
+
+Thread Thread::start(std::function<void()> body) {
+    auto owned = std::make_unique<std::function<void()>>(std::move(body));
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) fail(Status::kNoMemory, "thread: no memory");
+    pthread_attr_setstacksize(&attributes, kStackBytes);
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP}) sigdelset(&all, fault);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    Thread thread;
+    int code = EAGAIN;
+    for (int attempt = 0; attempt < 4 && code == EAGAIN; ++attempt) {
+        if (attempt > 0) {
+            const timespec pause{.tv_sec = 0, .tv_nsec = 2'000'000};
+            nanosleep(&pause, nullptr);
+        }
+        code = pthread_create(&thread.handle_, &attributes, enter, owned.get());
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    pthread_attr_destroy(&attributes);
+    if (code != 0) {
+        fail(Status::kNoMemory, "thread: the system refused a new thread (errno ", code, ")");
+    }
+    owned.release();
+    thread.running_ = true;
+    return thread;
+}
+
+void Thread::join() {
+    if (!running_) return;
+    running_ = false;
+    pthread_join(handle_, nullptr);
+}
+
+ThreadPool::ThreadPool(int32_t n_threads) {
+    workers_.reserve(static_cast<size_t>(n_threads > 1 ? n_threads - 1 : 0));
+    for (int32_t index = 1; index < n_threads; ++index) {
+        try {
+            workers_.push_back(Thread::start([this, index] { work(index); }));
+        } catch (const Error&) {
+            break;  // A smaller pool computes the same results.
+        }
+    }
+}
+
+ThreadPool::~ThreadPool() {
+    stop_.store(true);
+    epoch_.fetch_add(1);
+    futex_wake_all(epoch_);
+    workers_.clear();
+}
+
+void ThreadPool::run(Task task, void* context) {
+    const int32_t n_threads = size();
+    if (n_threads > 1) {
+        task_ = task;
+        context_ = context;
+        pending_.store(n_threads - 1, std::memory_order_relaxed);
+        epoch_.fetch_add(1, std::memory_order_seq_cst);
+        if (sleeping_.load(std::memory_order_seq_cst) > 0) futex_wake_all(epoch_);
+    }
+    task(context, 0, n_threads);
+    // The workers have equal shares, so the wait is short; after that another thread of the host
+    // may need this processor to let a worker finish.
+    for (int32_t spins = 0; pending_.load(std::memory_order_acquire) > 0; ++spins) {
+        if (spins < kSpins) {
+            pause_briefly();
+        } else {
+            sched_yield();
+        }
+    }
+}
+
+void ThreadPool::work(int32_t index) {
+    uint32_t seen = 0;
+    while (true) {
+        int32_t spins = 0;
+        while (epoch_.load(std::memory_order_acquire) == seen) {
+            if (++spins < kSpins) {
+                pause_briefly();
+                continue;
+            }
+            sleeping_.fetch_add(1, std::memory_order_seq_cst);
+            futex_wait(epoch_, seen);
+            sleeping_.fetch_sub(1, std::memory_order_seq_cst);
+            spins = 0;
+        }
+        ++seen;
+        if (stop_.load()) return;
+        task_(context_, index, size());
+        pending_.fetch_sub(1, std::memory_order_release);
+    }
+}
+
+int32_t usable_processors() {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    const int count = CPU_COUNT(&set);
+    return count < 1 ? 1 : count;
+}
+
+int32_t process_id() { return static_cast<int32_t>(getpid()); }
+
+}  // namespace fathom

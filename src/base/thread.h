@@ -1,0 +1,82 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include <pthread.h>
+
+// The only file that makes threads. A thread of ours blocks every asynchronous signal (the host's
+// handlers must not run on our stacks) and has a stack of known size.
+namespace fathom {
+
+class Thread {
+public:
+    Thread() = default;
+    ~Thread();
+    Thread(Thread&& other) noexcept;
+    Thread& operator=(Thread&& other) noexcept;
+    Thread(const Thread&) = delete;
+    Thread& operator=(const Thread&) = delete;
+
+    /// Starts `body` or throws Error(kNoMemory) after brief retries. The body must not throw.
+    static Thread start(std::function<void()> body);
+    bool joinable() const { return running_; }
+    void join();
+
+private:
+    pthread_t handle_{};
+    bool running_ = false;
+};
+
+/// Runs one task on all its threads at once; the caller is one of them. Threads spin briefly
+/// between tasks, because a decode step is a few hundred tasks of some tens of microseconds, and
+/// sleep after that, because a guest must not burn its host's cores while idle.
+class ThreadPool {
+public:
+    /// A pool of `n_threads` including the caller of run(). Where the system refuses threads the
+    /// pool has fewer; size() tells.
+    explicit ThreadPool(int32_t n_threads);
+    ~ThreadPool();
+    ThreadPool(const ThreadPool&) = delete;
+    ThreadPool& operator=(const ThreadPool&) = delete;
+
+    int32_t size() const { return static_cast<int32_t>(workers_.size()) + 1; }
+
+    /// Calls task(context, thread_index, n_threads) once on every thread and returns when all are
+    /// done. No allocation. One caller at a time; the task must not throw.
+    using Task = void (*)(void* context, int32_t thread, int32_t n_threads);
+    void run(Task task, void* context);
+
+    /// The same for a callable object.
+    template <typename Body>
+    void run(Body&& body) {
+        using Plain = std::remove_reference_t<Body>;
+        run([](void* context, int32_t thread,
+               int32_t n_threads) { (*static_cast<Plain*>(context))(thread, n_threads); },
+            const_cast<std::remove_const_t<Plain>*>(&body));
+    }
+
+private:
+    void work(int32_t index);
+
+    std::vector<Thread> workers_;
+    Task task_ = nullptr;
+    void* context_ = nullptr;
+    alignas(64) std::atomic<uint32_t> epoch_{0};
+    alignas(64) std::atomic<int32_t> pending_{0};
+    alignas(64) std::atomic<int32_t> sleeping_{0};
+    std::atomic<bool> stop_{false};
+};
+
+/// Number of processors that this process may use.
+int32_t usable_processors();
+
+/// Process id, for the rule that a forked child may only be told that it is one.
+int32_t process_id();
+
+}  // namespace fathom
