@@ -56,7 +56,7 @@
  * | object | rule |
  * |---|---|
  * | engine, model, tokenizer | any thread, any number at once |
- * | session | any thread; one call at a time, else FATHOM_BUSY; while its stream runs only fathom_session_info() and fathom_session_release() |
+ * | session | any thread; one call at a time, else FATHOM_BUSY; while its stream runs only fathom_session_describe() and fathom_session_release() |
  * | prompt | one thread at a time, else FATHOM_BUSY |
  * | stream | one consumer of fathom_stream_next() at a time, else FATHOM_BUSY; fathom_stream_cancel() and fathom_stream_usage() from any thread |
  *
