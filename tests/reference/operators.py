@@ -123,22 +123,21 @@ def mla_absorbed(q_nope, q_pe, latent, k_pe, kv_b, dv, scale, first):
 
 
 # Routers. Both return (indices [n, k], weights [n, k], margin [n]); the order within k is by
-# falling score. margin is the smallest relative distance of a decision (expert or group) to its
-# runner-up, so a fixture can assert that rounding cannot turn it over.
+# falling score. margin is the smallest distance in score between a choice (of groups or experts)
+# and its runner-up, so a fixture can assert that rounding cannot turn it over. Softmax scores are
+# compared by their logarithm there, as their size depends on the number of experts.
 
 def _top(scores, k):
     order = np.argsort(-scores, axis=-1, kind="stable")
     return order[:, :k]
 
 
-def _margin(scores, k):
-    """(k-th best - next best) / |k-th best|; infinite when nothing else could be chosen."""
+def _gap(scores, k):
+    """k-th best minus next best; infinite when nothing else could be chosen."""
     ordered = -np.sort(-scores, axis=-1)
     if k >= scores.shape[-1]:
         return np.full(len(scores), np.inf)
-    with np.errstate(invalid="ignore"):
-        gap = (ordered[:, k - 1] - ordered[:, k]) / np.abs(ordered[:, k - 1])
-    return gap
+    return ordered[:, k - 1] - ordered[:, k]
 
 
 def _keep_groups(scores, group_scores, topk_group, fill):
@@ -157,10 +156,11 @@ def router_v2(logits, config):
     choice, margin = scores, np.full(len(logits), np.inf)
     if config["topk_method"] == "group_limited_greedy":
         groups = scores.reshape(len(scores), config["n_group"], -1).max(axis=-1)
-        margin = _margin(groups, config["topk_group"])
+        margin = _gap(np.log(groups), config["topk_group"])
         choice = _keep_groups(scores, groups, config["topk_group"], 0.0)
     indices = _top(choice, k)
-    margin = np.minimum(margin, _margin(choice, k))
+    with np.errstate(divide="ignore"):
+        margin = np.minimum(margin, _gap(np.log(choice), k))
     weights = np.take_along_axis(choice, indices, axis=1)
     if config["norm_topk_prob"] and k > 1:
         weights = weights / (weights.sum(axis=-1, keepdims=True) + 1e-20)
@@ -177,10 +177,10 @@ def router_v3(logits, bias, config):
     if config["n_group"] > 1:
         members = -np.sort(-choice.reshape(len(choice), config["n_group"], -1), axis=-1)
         groups = members[..., :2].sum(axis=-1)
-        margin = _margin(groups, config["topk_group"])
+        margin = _gap(groups, config["topk_group"])
         choice = _keep_groups(choice, groups, config["topk_group"], -np.inf)
     indices = _top(choice, k)
-    margin = np.minimum(margin, _margin(choice, k))
+    margin = np.minimum(margin, _gap(choice, k))
     weights = np.take_along_axis(scores, indices, axis=1)
     if config["norm_topk_prob"]:
         weights = weights / (weights.sum(axis=-1, keepdims=True) + 1e-20)
