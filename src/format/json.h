@@ -18,11 +18,11 @@ class JsonMembers;
 class JsonWriter;
 
 struct JsonLimits {
-    uint32_t depth = 64;                          // open arrays and objects at one point
-    uint64_t bytes = uint64_t{256} << 20;         // text
-    uint64_t nodes = 20'000'000;                  // values and keys
-    uint64_t string_bytes = uint64_t{64} << 20;   // one string, escapes decoded
-    bool duplicate_keys = false;                  // true: accepted, and find() returns the last
+    uint32_t depth = 64;                         // open arrays and objects at one point
+    uint64_t bytes = uint64_t{256} << 20;        // text
+    uint64_t nodes = 20'000'000;                 // values and keys
+    uint64_t string_bytes = uint64_t{64} << 20;  // one string, escapes decoded
+    bool duplicate_keys = false;                 // true: accepted, and find() returns the last
 };
 
 /// A value inside a JsonDocument: two words, valid while the document lives, const throughout and

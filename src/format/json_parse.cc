@@ -110,13 +110,13 @@ bool TapeBuilder::word(uint32_t tag, uint32_t payload) {
     if (++nodes_ > limits_.nodes) {
         return refuse(concat("more than ", limits_.nodes, " values, the limit"));
     }
-    tape_.words.push_back(tag << JsonTape::kPayloadBits | payload);
+    tape_.words.push(tag << JsonTape::kPayloadBits | payload);
     return true;
 }
 
 bool TapeBuilder::located(uint32_t tag, const char* text, uint32_t bytes) {
     if (!word(tag, bytes)) return false;
-    tape_.words.push_back(static_cast<uint32_t>(text - tape_.text.data()));
+    tape_.words.push(static_cast<uint32_t>(text - tape_.text.data()));
     return true;
 }
 
@@ -127,8 +127,9 @@ bool TapeBuilder::RawNumber(const char* text, uint32_t bytes, bool) {
     int32_t small = 0;
     const char* const end = text + bytes;
     // "-0" keeps its text: as a double it has a sign.
-    if (bytes <= 9 && std::from_chars(text, end, small).ptr == end && (small != 0 || *text == '0') &&
-        small >= -JsonTape::kSmallBias && small < JsonTape::kSmallBias) {
+    if (bytes <= 9 && std::from_chars(text, end, small).ptr == end &&
+        (small != 0 || *text == '0') && small >= -JsonTape::kSmallBias &&
+        small < JsonTape::kSmallBias) {
         return word(JsonTape::kSmall, static_cast<uint32_t>(small + JsonTape::kSmallBias));
     }
     // Underflow to zero is as little the number that was written as overflow to infinity.
@@ -152,8 +153,8 @@ bool TapeBuilder::String(const char* text, uint32_t bytes, bool) {
     // bytes ED B0..BF xx, which raw text cannot contain, because it is not UTF-8.
     const char* at = text;
     const char* const end = text + bytes;
-    while ((at = static_cast<const char*>(
-                std::memchr(at, 0xed, static_cast<size_t>(end - at)))) != nullptr) {
+    while ((at = static_cast<const char*>(std::memchr(at, 0xed, static_cast<size_t>(end - at)))) !=
+           nullptr) {
         if (static_cast<unsigned char>(at[1]) >= 0xa0) {
             return refuse("string with a lone surrogate escape");
         }
@@ -166,9 +167,9 @@ bool TapeBuilder::open(uint32_t tag) {
     if (open_.size() >= limits_.depth) {
         return refuse(concat("nesting deeper than ", limits_.depth, ", the limit"));
     }
-    open_.push_back(static_cast<uint32_t>(tape_.words.size()));
+    open_.push_back(tape_.words.size());
     if (!word(tag, 0)) return false;
-    tape_.words.push_back(0);
+    tape_.words.push(0);
     return true;
 }
 
@@ -177,7 +178,7 @@ bool TapeBuilder::close(uint32_t count) {
     if (count > JsonTape::kPayloadMax) return refuse("too many members");
     open_.pop_back();
     tape_.words[index] |= count;
-    tape_.words[index + 1] = static_cast<uint32_t>(tape_.words.size());
+    tape_.words[index + 1] = tape_.words.size();
     return true;
 }
 
@@ -230,36 +231,6 @@ uint32_t TapeBuilder::duplicate_key_sorted(uint32_t object, uint32_t members) {
     return 0;
 }
 
-/// Words that the tape will need, exactly but for integers beyond 27 bits: the tape must not grow by
-/// doubling. A value or key is the root or follows one of `[{,:`; strings, containers and numbers
-/// with a sign, fraction or exponent take a second word.
-size_t tape_words(std::string_view text) {
-    size_t words = 2;
-    bool quoted = false;
-    for (size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        if (quoted) {
-            if (c == '"') quoted = false;
-            if (c == '\\') ++i;
-            continue;
-        }
-        switch (c) {
-            case '"':
-                quoted = true;
-                ++words;
-                break;
-            case '[':
-            case '{': words += 2; break;
-            case ',':
-            case ':':
-            case '.':
-            case '-': ++words; break;
-            default: break;
-        }
-    }
-    return words;
-}
-
 constexpr unsigned kFlags = rapidjson::kParseInsituFlag | rapidjson::kParseIterativeFlag |
                             rapidjson::kParseValidateEncodingFlag |
                             rapidjson::kParseNumbersAsStringsFlag;
@@ -288,7 +259,6 @@ JsonDocument JsonDocument::parse_owned(std::string text, const JsonLimits& limit
     tape->name = name;
     tape->text = std::move(text);
     tape->duplicate_keys = limits.duplicate_keys;
-    tape->words.reserve(std::min<uint64_t>(tape_words(tape->text), 2 * limits.nodes + 2));
 
     TapeBuilder builder(*tape, limits);
     ReaderAllocator allocator;

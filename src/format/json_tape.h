@@ -1,12 +1,36 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 // The memory form of a JSON document; only json*.cc include it.
 namespace fathom {
+
+/// An array in blocks: it grows without a copy, so that its peak is its size. A vector would hold
+/// three times its content while it doubles.
+class JsonWords {
+public:
+    uint32_t operator[](uint32_t index) const { return blocks_[index >> kBits][index & kMask]; }
+    uint32_t& operator[](uint32_t index) { return blocks_[index >> kBits][index & kMask]; }
+    uint32_t size() const { return size_; }
+
+    void push(uint32_t word) {
+        if ((size_ & kMask) == 0) {
+            blocks_.push_back(std::make_unique_for_overwrite<uint32_t[]>(kMask + 1));
+        }
+        (*this)[size_++] = word;
+    }
+
+private:
+    static constexpr uint32_t kBits = 12;
+    static constexpr uint32_t kMask = (uint32_t{1} << kBits) - 1;
+
+    std::vector<std::unique_ptr<uint32_t[]>> blocks_;
+    uint32_t size_ = 0;
+};
 
 /// Words of 32 bits; the top 4 of the first word of a value are its tag, the low 28 its payload:
 ///
@@ -16,8 +40,8 @@ namespace fathom {
 ///   string, key         2 words    payload: bytes; then its offset in the text
 ///   array, object       2 words    payload: elements or members; then the index behind its end
 ///
-/// Sized by the densest hostile text: `[1,1,1` costs 2 bytes of tape a byte, so text, tape and the
-/// key table stay within four times the file.
+/// Sized by the densest hostile texts: `[1,1,1` costs 2 bytes of tape a byte and `[[],[]` 2.7, so
+/// that text, tape and key table stay within four times the file.
 struct JsonTape {
     enum Tag : uint32_t { kNull, kFalse, kTrue, kSmall, kNumber, kString, kArray, kObject };
     static constexpr uint32_t kPayloadBits = 28;
@@ -26,7 +50,7 @@ struct JsonTape {
 
     std::string name;
     std::string text;  // decoded in place
-    std::vector<uint32_t> words;
+    JsonWords words;
     bool duplicate_keys = false;
 
     uint32_t tag(uint32_t index) const { return words[index] >> kPayloadBits; }
