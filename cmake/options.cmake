@@ -3,6 +3,8 @@
 option(FATHOM_BUILD_TESTS "Build the tests" ON)
 set(FATHOM_SANITIZE "" CACHE STRING "Sanitizers for every target: '', 'address,undefined' or 'thread'")
 option(FATHOM_COVERAGE "Instrument for line coverage" OFF)
+option(FATHOM_WERROR "Treat compiler warnings as errors (tests/run.sh does)" OFF)
+option(FATHOM_FUZZ "Build the fuzz targets (needs clang)" OFF)
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -33,6 +35,9 @@ target_compile_options(fathom_flags INTERFACE
   -Wframe-larger-than=16384
   -fno-semantic-interposition -ffunction-sections -fdata-sections -fno-math-errno
   -ffp-contract=off -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
+if(FATHOM_WERROR)
+  target_compile_options(fathom_flags INTERFACE -Werror)
+endif()
 if(FATHOM_SANITIZE)
   target_compile_options(fathom_flags INTERFACE
     -fsanitize=${FATHOM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all
@@ -44,7 +49,12 @@ if(FATHOM_COVERAGE)
   target_link_options(fathom_flags INTERFACE --coverage)
 endif()
 
+# fathom_layer(name sources...): target fathom_<name>. A folder without sources yet has no target.
 function(fathom_layer name)
+  if(NOT ARGN)
+    return()
+  endif()
   add_library(fathom_${name} OBJECT ${ARGN})
   target_link_libraries(fathom_${name} PUBLIC fathom_flags)
+  set_property(GLOBAL APPEND PROPERTY FATHOM_LAYERS ${name})
 endfunction()

@@ -1,0 +1,64 @@
+# What is made of the layers: the shared library, the command, and the core as tests link it.
+
+# fathom_link_dependencies(): the one layer that may include a third-party library links it.
+function(fathom_link_dependencies)
+  foreach(pair base:xxhash format:rapidjson tokenizer:pcre2 tokenizer:utf8proc
+      tokenizer:sentencepiece)
+    string(REPLACE ":" ";" pair ${pair})
+    list(GET pair 0 layer)
+    list(GET pair 1 library)
+    if(TARGET fathom_${layer})
+      target_link_libraries(fathom_${layer} PUBLIC fathom_${library})
+    endif()
+  endforeach()
+endfunction()
+
+# fathom_link_layers(target EXCEPT layers...): links every layer's objects into the target. Object
+# libraries pass their objects on to direct users only, so all are named.
+function(fathom_link_layers target)
+  cmake_parse_arguments(arg "" "" "EXCEPT" ${ARGN})
+  get_property(layers GLOBAL PROPERTY FATHOM_LAYERS)
+  foreach(layer ${layers})
+    if(NOT layer IN_LIST arg_EXCEPT)
+      target_link_libraries(${target} PRIVATE fathom_${layer})
+    endif()
+  endforeach()
+endfunction()
+
+# fathom_shared_library(): target fathom, libfathom.so.1. Nothing but the names listed in
+# src/abi/fathom.map leaves it, and nothing of the host's can replace what is inside.
+function(fathom_shared_library)
+  if(NOT TARGET fathom_abi)
+    return()
+  endif()
+  set(map ${PROJECT_SOURCE_DIR}/src/abi/fathom.map)
+  add_library(fathom SHARED)
+  add_library(fathom::fathom ALIAS fathom)
+  fathom_link_layers(fathom EXCEPT cli)
+  set_target_properties(fathom PROPERTIES
+    LINKER_LANGUAGE CXX VERSION 1.${PROJECT_VERSION} SOVERSION 1 LINK_DEPENDS ${map})
+  target_include_directories(fathom INTERFACE
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_options(fathom PRIVATE
+    -Wl,--version-script=${map} -Wl,--exclude-libs,ALL -Wl,-Bsymbolic
+    # Thread-local destructors and sleeping pool threads must not outlive unmapped code.
+    -Wl,-z,nodelete
+    -Wl,-z,relro -Wl,-z,now -Wl,--gc-sections)
+  if(NOT FATHOM_SANITIZE)
+    # No C++ type crosses the ABI, so the C++ runtime is our own copy: the host's may be any other.
+    target_link_options(fathom PRIVATE -Wl,--no-undefined -static-libstdc++ -static-libgcc)
+  endif()
+endfunction()
+
+# fathom_command(): bin/fathom, made of src/cli and the shared library alone.
+function(fathom_command)
+  if(NOT TARGET fathom_cli OR NOT TARGET fathom)
+    return()
+  endif()
+  add_executable(fathom_command)
+  target_link_libraries(fathom_command PRIVATE fathom_cli fathom)
+  set_target_properties(fathom_command PROPERTIES
+    OUTPUT_NAME fathom LINKER_LANGUAGE CXX
+    BUILD_RPATH_USE_ORIGIN ON INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+endfunction()
