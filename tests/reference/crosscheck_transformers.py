@@ -6,7 +6,7 @@
 Needs torch and transformers (README.md names the versions); nothing else in tests/ does. Both
 read the same folder; transformers computes in float32 with eager attention and eager experts.
 Printed per fixture: the largest difference in log-probability over all vocabulary rows and all
-saved positions, and whether the greedy tokens are the same.
+saved positions (those of the MTP layer included), and whether the greedy tokens are the same.
 """
 
 import argparse
@@ -51,6 +51,36 @@ def log_softmax(logits):
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
+def mtp_logits(model, folder, expected):
+    """transformers looks for its MTP layer under the number 61, so it is filled by hand here."""
+    config = model.config
+    mtp = transformers.modeling_layers.MtpModel(model, 1).eval()
+    checkpoint = st.Checkpoint(folder)
+    prefix = f"model.layers.{config.num_hidden_layers}."
+
+    def tensor(name):
+        return torch.from_numpy(checkpoint.read(prefix + name)).float()
+
+    state = {}
+    for name in mtp.layers[0].state_dict():
+        if name.startswith("mtp_block.mlp.experts."):
+            experts = [f"mlp.experts.{e}." for e in range(config.n_routed_experts)]
+            parts = ("gate_proj", "up_proj") if "gate_up" in name else ("down_proj",)
+            state[name] = torch.stack([
+                torch.cat([tensor(f"{e}{part}.weight") for part in parts]) for e in experts])
+        else:
+            source = name.replace("mtp_block.", "").replace("post_norm", "shared_head.norm")
+            state[name] = tensor(source)
+    mtp.layers[0].load_state_dict(state)
+    ids = torch.from_numpy(expected["prompt"].astype(np.int64))[None]
+    next_ids = torch.cat([ids[:, 1:], torch.tensor([[int(expected["greedy"][0])]])], dim=1)
+    positions = torch.arange(ids.shape[1])[None]
+    with torch.no_grad():
+        hidden = model.model(ids).last_hidden_state
+        hidden = mtp.forward_layer(0, hidden, positions, None, input_ids=next_ids)
+        return model.lm_head(hidden)[0, -N_PROMPT_SAVED:].double().numpy()
+
+
 def compare(name):
     """-> (largest log-probability difference, greedy tokens equal)"""
     folder = os.path.join(GOLDEN, name)
@@ -68,6 +98,9 @@ def compare(name):
     theirs = np.concatenate([logits[first:], long_logits])
     chosen = logits[len(expected["prompt"]) - 1:-1, :N_VOCAB].argmax(axis=-1)
     assert len(chosen) == N_DECODE
+    if "logits_mtp" in expected:
+        ours = np.concatenate([ours, expected["logits_mtp"]])
+        theirs = np.concatenate([theirs, mtp_logits(model, folder, expected)])
     difference = np.abs(log_softmax(ours) - log_softmax(theirs)).max()
     return difference, bool((chosen == expected["greedy"]).all())
 

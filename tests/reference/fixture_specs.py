@@ -33,14 +33,14 @@ V2_LITE = {
 # 16 is DeepSeek-V2's scale; an original length of 64 brings all YaRN pairs into a short prompt.
 V2_GROUPS = {
     "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "q_lora_rank": 24,
-    "n_routed_experts": 12, "n_shared_experts": 2, "n_group": 4, "topk_group": 2,
-    "scoring_func": "softmax", "topk_method": "group_limited_greedy", "norm_topk_prob": False,
-    "routed_scaling_factor": 16.0, "max_position_embeddings": 2560,
+    "n_shared_experts": 2, "n_group": 4, "topk_group": 2, "scoring_func": "softmax",
+    "topk_method": "group_limited_greedy", "norm_topk_prob": False, "routed_scaling_factor": 16.0,
+    "max_position_embeddings": 2560,
     "rope_scaling": _yarn(original_max_position_embeddings=64),
 }
 V3 = {
     "architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "q_lora_rank": 24,
-    "n_routed_experts": 12, "n_group": 3, "topk_group": 2, "scoring_func": "sigmoid",
+    "n_routed_experts": 9, "n_group": 3, "topk_group": 2, "scoring_func": "sigmoid",
     "topk_method": "noaux_tc", "norm_topk_prob": True, "routed_scaling_factor": 2.5,
     "num_nextn_predict_layers": 1, "rope_scaling": _yarn(),
 }
@@ -57,14 +57,14 @@ V31 = copy.deepcopy(V3_FP8)
 V31["quantization_config"]["scale_fmt"] = "ue8m0"
 MOONLIGHT = {
     "architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "q_lora_rank": None,
-    "n_shared_experts": 2, "n_group": 1, "topk_group": 1, "scoring_func": "sigmoid",
-    "topk_method": "noaux_tc", "norm_topk_prob": True, "routed_scaling_factor": 2.446,
-    "num_nextn_predict_layers": 0, "rope_theta": 50000, "rms_norm_eps": 1e-5,
-    "max_position_embeddings": 8192, "rope_scaling": None,
+    "num_hidden_layers": 2, "n_shared_experts": 2, "n_group": 1, "topk_group": 1,
+    "scoring_func": "sigmoid", "topk_method": "noaux_tc", "norm_topk_prob": True,
+    "routed_scaling_factor": 2.446, "num_nextn_predict_layers": 0, "rope_theta": 50000,
+    "rms_norm_eps": 1e-5, "max_position_embeddings": 8192, "rope_scaling": None,
 }
 KIMI_K2 = {
     "architectures": ["DeepseekV3ForCausalLM"], "model_type": "kimi_k2", "q_lora_rank": 24,
-    "n_routed_experts": 12, "n_group": 1, "topk_group": 1, "scoring_func": "sigmoid",
+    "num_hidden_layers": 2, "n_group": 1, "topk_group": 1, "scoring_func": "sigmoid",
     "topk_method": "noaux_tc", "norm_topk_prob": True, "routed_scaling_factor": 2.827,
     "num_nextn_predict_layers": 0, "rope_theta": 50000, "max_position_embeddings": 131072,
     "rope_scaling": _yarn(factor=32, beta_fast=1, beta_slow=1),
@@ -80,6 +80,9 @@ GLM47_FLASH = {
     "rope_parameters": {"rope_theta": 1000000, "rope_type": "default"},
 }
 
+GLM47_HALF_HEADS = {**GLM47_FLASH, "qk_nope_head_dim": 96, "qk_rope_head_dim": 32,
+                    "v_head_dim": 128}
+
 # name -> (config, storage type, number of shards). FP8 stores what is not quantised as BF16.
 FIXTURES = {
     "v2-lite-f32": (V2_LITE, "F32", 1),
@@ -87,7 +90,7 @@ FIXTURES = {
     "v2-groups-f32": (V2_GROUPS, "F32", 1),
     "moonlight-f32": (MOONLIGHT, "F32", 1),
     "kimi-k2-f32": (KIMI_K2, "F32", 1),
-    "glm47-flash-f32": (GLM47_FLASH, "F32", 1),
+    "glm47-flash-f32": (GLM47_HALF_HEADS, "F32", 1),
     "v2-lite-f16": (V2_LITE, "F16", 1),
     "v3-f16": (V3, "F16", 1),
     "v2-lite": (V2_LITE, "BF16", 1),
@@ -109,6 +112,9 @@ def published_config(name):
     config["torch_dtype"] = {"F32": "float32", "F16": "float16"}.get(storage, "bfloat16")
     if config["model_type"] == "glm4_moe_lite":
         del config["moe_layer_freq"], config["rope_theta"]
+        config["dtype"] = config.pop("torch_dtype")  # transformers 5 renamed it
+    if storage == "F16":  # the spelling of transformers 4.4x
+        config["rope_scaling"]["rope_type"] = config["rope_scaling"].pop("type")
     return dict(sorted(config.items()))
 
 
