@@ -36,7 +36,7 @@ function(fathom_shared_library)
   add_library(fathom::fathom ALIAS fathom)
   fathom_link_layers(fathom EXCEPT cli)
   set_target_properties(fathom PROPERTIES
-    LINKER_LANGUAGE CXX VERSION 1.${PROJECT_VERSION} SOVERSION 1 LINK_DEPENDS ${map})
+    LINKER_LANGUAGE CXX VERSION 1.0.0 SOVERSION 1 LINK_DEPENDS ${map})
   target_include_directories(fathom INTERFACE
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
