@@ -758,7 +758,8 @@ typedef struct fathom_message {
 
 /**
  * Starts a conversation.
- * @param tokenizer a live tokenizer; the prompt keeps it alive.
+ * @param tokenizer a live tokenizer, kept alive by the prompt; NULL for a prompt that takes only raw
+ *        tokens, for a model whose folder has no tokenizer.
  * @param options nullable.
  * @param prompt receives the handle.
  * @param error nullable.

@@ -41,7 +41,21 @@ void futex_wake_all(std::atomic<uint32_t>& word) {
     syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, INT32_MAX);
 }
 
+constexpr uint32_t kDefaultControl = 0x1f80;
+
+uint32_t exchange_control(uint32_t wanted) {
+#if defined(__x86_64__)
+    const uint32_t before = _mm_getcsr();
+    _mm_setcsr(wanted);
+    return before;
+#else
+    return wanted;
+#endif
+}
+
 void* enter(void* argument) {
+    // A new thread inherits the control word of the host's thread that made it.
+    exchange_control(kDefaultControl);
     const std::unique_ptr<std::function<void()>> body(
         static_cast<std::function<void()>*>(argument));
     (*body)();
@@ -163,6 +177,9 @@ int32_t usable_processors() {
     const int count = CPU_COUNT(&set);
     return count < 1 ? 1 : count;
 }
+
+FloatingPointScope::FloatingPointScope() : host_(exchange_control(kDefaultControl)) {}
+FloatingPointScope::~FloatingPointScope() { exchange_control(host_); }
 
 int32_t process_id() { return static_cast<int32_t>(getpid()); }
 

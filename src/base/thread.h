@@ -76,6 +76,19 @@ private:
 /// Number of processors that this process may use.
 int32_t usable_processors();
 
+/// Sets the calling thread's SSE control word to the default (round to nearest, no flush to zero, all
+/// exceptions masked) and gives the host's own back: a host may run with any.
+class FloatingPointScope {
+public:
+    FloatingPointScope();
+    ~FloatingPointScope();
+    FloatingPointScope(const FloatingPointScope&) = delete;
+    FloatingPointScope& operator=(const FloatingPointScope&) = delete;
+
+private:
+    uint32_t host_;
+};
+
 /// Process id, for the rule that a forked child may only be told that it is one.
 int32_t process_id();
 
