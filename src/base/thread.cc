@@ -7,9 +7,11 @@
 
 #include <linux/futex.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "base/status.h"
 
 #if defined(__x86_64__)
@@ -168,6 +170,66 @@ void ThreadPool::work(int32_t index) {
         task_(context_, index, size());
         pending_.fetch_sub(1, std::memory_order_release);
     }
+}
+
+void WakeWord::wake() noexcept {
+    word_.fetch_add(1, std::memory_order_seq_cst);
+    if (waiters_.load(std::memory_order_seq_cst) == 0) return;
+    const int saved_errno = errno;
+    futex_wake_all(word_);
+    errno = saved_errno;
+}
+
+void WakeWord::wait(uint32_t seen, uint64_t until_ns) {
+    timespec until{};
+    // The kernel takes seconds as a signed number; a time that far away is "for ever" as well.
+    const bool forever = until_ns >= static_cast<uint64_t>(INT64_MAX);
+    if (!forever) {
+        until.tv_sec = static_cast<time_t>(until_ns / 1'000'000'000);
+        until.tv_nsec = static_cast<long>(until_ns % 1'000'000'000);
+    }
+    waiters_.fetch_add(1, std::memory_order_seq_cst);
+    if (value() == seen) {
+        // FUTEX_WAIT_BITSET alone takes an absolute time of the monotonic clock.
+        syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word_),
+                FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, seen, forever ? nullptr : &until, nullptr,
+                FUTEX_BITSET_MATCH_ANY);
+    }
+    waiters_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+NotifyDescriptor::NotifyDescriptor() : descriptor_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    if (descriptor_ < 0) {
+        fail(Status::kNoMemory, "notify handle: the system refused a descriptor (errno ", errno,
+             ")");
+    }
+}
+
+NotifyDescriptor::~NotifyDescriptor() { close(descriptor_); }
+
+void NotifyDescriptor::set() noexcept {
+    const int saved_errno = errno;
+    const uint64_t one = 1;
+    // A full counter refuses the write and is readable, which is all that is wanted.
+    [[maybe_unused]] const ssize_t written = write(descriptor_, &one, sizeof one);
+    errno = saved_errno;
+}
+
+void NotifyDescriptor::clear() noexcept {
+    const int saved_errno = errno;
+    uint64_t count;
+    [[maybe_unused]] const ssize_t got = read(descriptor_, &count, sizeof count);
+    errno = saved_errno;
+}
+
+uint64_t monotonic_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+uint64_t deadline_after(uint64_t wait_ns) {
+    return checked_add(monotonic_ns(), wait_ns).value_or(UINT64_MAX);
 }
 
 int32_t usable_processors() {

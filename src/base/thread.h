@@ -73,6 +73,46 @@ private:
     std::atomic<bool> stop_{false};
 };
 
+/// A counter that threads wait on. wake() is an atomic add and at most one system call, so that a
+/// signal handler may use it; a waiter that reads value() before it looks for work misses nothing.
+class WakeWord {
+public:
+    uint32_t value() const { return word_.load(std::memory_order_seq_cst); }
+
+    void wake() noexcept;
+
+    /// Returns when value() differs from `seen`, at `until_ns` of monotonic_ns(), or now and then
+    /// for no reason. UINT64_MAX waits for ever.
+    void wait(uint32_t seen, uint64_t until_ns);
+
+private:
+    std::atomic<uint32_t> word_{0};
+    std::atomic<int32_t> waiters_{0};
+};
+
+/// A descriptor that polls readable between set() and clear(): an eventfd. Both are async-signal-
+/// safe and keep errno.
+class NotifyDescriptor {
+public:
+    NotifyDescriptor();  // throws Error(kNoMemory) when the process has no descriptor left
+    ~NotifyDescriptor();
+    NotifyDescriptor(const NotifyDescriptor&) = delete;
+    NotifyDescriptor& operator=(const NotifyDescriptor&) = delete;
+
+    int32_t descriptor() const { return descriptor_; }
+    void set() noexcept;
+    void clear() noexcept;
+
+private:
+    int32_t descriptor_;
+};
+
+/// Nanoseconds of a clock that never goes back.
+uint64_t monotonic_ns();
+
+/// The time `wait_ns` from now, UINT64_MAX where that does not fit: "for ever".
+uint64_t deadline_after(uint64_t wait_ns);
+
 /// Number of processors that this process may use.
 int32_t usable_processors();
 
