@@ -105,7 +105,8 @@ Directory::~Directory() {
 bool Directory::contains(std::string_view name) const {
     struct stat info;
     const std::string plain(name);
-    return fstatat(descriptor_, plain.c_str(), &info, 0) == 0;
+    // A link counts even if it leads nowhere: open() then says what is wrong with it.
+    return fstatat(descriptor_, plain.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 File Directory::open(std::string_view name) const {
