@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "base/status.h"
+#include "engine/engine_options.h"
+
+namespace fathom {
+
+class EngineCore;
+class Stream;
+
+/// fathom_engine_stats.
+struct EngineStats {
+    Status device_status = Status::kOk;
+    uint64_t n_models = 0;
+    uint64_t n_sessions = 0;
+    uint64_t n_waiting = 0;
+    uint64_t n_running = 0;
+    uint64_t kv_pages = 0;
+    uint64_t kv_pages_used = 0;
+    uint64_t n_steps = 0;
+    uint64_t prefill_tokens = 0;
+    uint64_t decode_tokens = 0;
+    uint64_t memory_bytes = 0;
+    uint64_t step_ns_total = 0;
+    uint64_t backend_ns_total = 0;
+};
+
+/// What the host holds of an engine. Models, sessions and streams hold it too; the executor thread
+/// and its requests hold only the EngineCore, so that the thread never joins itself.
+class Engine {
+public:
+    static std::shared_ptr<Engine> create(const EngineOptions& options);
+    ~Engine();
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+
+    /// True in a child of the process that made the engine. A handle's release does nothing then.
+    bool in_forked_child() const;
+    /// Throws Error(kBadState) in a forked child; the first thing that every call does.
+    void check_process() const;
+
+    /// kOk, or kTimeout when some streams had to be cancelled.
+    Status shutdown(uint64_t timeout_ns);
+
+    /// Steps on the caller's thread; returns whether work is left that a step could do now.
+    bool step(uint64_t budget_ns);
+
+    /// Index of a stream with an event, searched from behind the last one returned; empty when
+    /// none came in time.
+    std::optional<uint32_t> wait_any(std::span<Stream* const> streams, uint64_t timeout_ns);
+
+    EngineStats stats() const;
+
+    const std::shared_ptr<EngineCore>& core() const { return core_; }
+
+private:
+    explicit Engine(std::shared_ptr<EngineCore> core) : core_(std::move(core)) {}
+
+    std::shared_ptr<EngineCore> core_;
+};
+
+}  // namespace fathom
