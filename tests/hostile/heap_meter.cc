@@ -23,9 +23,8 @@ void* allocate(std::size_t bytes, std::size_t alignment) {
                        ? std::malloc(bytes)
                        : std::aligned_alloc(alignment, (bytes + alignment - 1) & ~(alignment - 1));
     if (memory == nullptr) throw std::bad_alloc();
-    const int64_t live =
-        live_bytes.fetch_add(static_cast<int64_t>(malloc_usable_size(memory))) +
-        static_cast<int64_t>(malloc_usable_size(memory));
+    const int64_t live = live_bytes.fetch_add(static_cast<int64_t>(malloc_usable_size(memory))) +
+                         static_cast<int64_t>(malloc_usable_size(memory));
     int64_t peak = peak_bytes.load();
     while (live > peak && !peak_bytes.compare_exchange_weak(peak, live)) {
     }
@@ -64,7 +63,7 @@ namespace fathom::test {
 
 HeapMeter::HeapMeter() {
     bytes_at_start = live_bytes.load();
-    peak_bytes = bytes_at_start;
+    ::peak_bytes = bytes_at_start;
     allocations_at_start = n_allocations.load();
 }
 

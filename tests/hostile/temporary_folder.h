@@ -40,8 +40,8 @@ public:
         file.write(content.data(), static_cast<std::streamsize>(content.size()));
         REQUIRE(file.good());
     }
-    /// Lengthens a file with a hole that takes no room on the disk.
-    void extend(std::string_view name, uint64_t bytes) const {
+    /// Cuts a file, or lengthens it with a hole that takes no room on the disk.
+    void resize(std::string_view name, uint64_t bytes) const {
         std::filesystem::resize_file(path_ / name, bytes);
     }
     void link(std::string_view name, std::string_view target) const {

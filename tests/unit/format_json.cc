@@ -85,10 +85,9 @@ TEST_CASE("json: values survive a move of the document") {
 
 TEST_CASE("json: integers are exact at the edges of each form") {
     // Sizes and offsets would be off by one where a number changes its place on the tape.
-    for (const int64_t value :
-         {int64_t{0}, int64_t{-1}, int64_t{134217727}, int64_t{134217728}, int64_t{-134217728},
-          int64_t{-134217729}, int64_t{999999999}, int64_t{9007199254740993}, INT64_MAX,
-          INT64_MIN}) {
+    for (const int64_t value : {int64_t{0}, int64_t{-1}, int64_t{134217727}, int64_t{134217728},
+                                int64_t{-134217728}, int64_t{-134217729}, int64_t{999999999},
+                                int64_t{9007199254740993}, INT64_MAX, INT64_MIN}) {
         const std::string text = concat(value);
         CAPTURE(text);
         CHECK(parse(text).root().as_int64() == value);
@@ -226,7 +225,8 @@ TEST_CASE("json: writing and parsing again gives the same text") {
 
 TEST_CASE("json writer: commas, colons and both styles") {
     // The command's output lines would not be JSON.
-    for (const JsonWriter::Style style : {JsonWriter::Style::kCompact, JsonWriter::Style::kSpaced}) {
+    for (const JsonWriter::Style style :
+         {JsonWriter::Style::kCompact, JsonWriter::Style::kSpaced}) {
         JsonWriter writer(style);
         writer.begin_object().key("a").begin_array().integer(-1).unsigned_integer(UINT64_MAX);
         writer.number(0.1).null().boolean(true).end_array().key("b").begin_object().end_object();
@@ -255,8 +255,9 @@ TEST_CASE("json writer: text that is not UTF-8 is replaced, and nothing else") {
         return writer.take();
     };
     CHECK(quoted("a\xff"
-                 "b") == "\"a\xef\xbf\xbd"
-                         "b\"");
+                 "b") ==
+          "\"a\xef\xbf\xbd"
+          "b\"");
     CHECK(quoted("\xe4\xb8") == "\"\xef\xbf\xbd\xef\xbf\xbd\"");
     CHECK(quoted("\xe4\xb8\xad\x7f") == "\"\xe4\xb8\xad\x7f\"");
     CHECK(quoted(std::string_view("\0\x1f", 2)) == "\"\\u0000\\u001f\"");
