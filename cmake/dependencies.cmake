@@ -42,6 +42,7 @@ target_compile_definitions(fathom_pcre2 INTERFACE PCRE2_CODE_UNIT_WIDTH=8)
 fathom_dependency(utf8proc utf8proc.h libutf8proc.a)
 fathom_dependency(xxhash xxhash.h NONE)
 fathom_dependency(rapidjson rapidjson/reader.h NONE)
+fathom_dependency(nlohmann nlohmann/json.hpp NONE)  # The command only; it is not in the library.
 
 # SentencePiece alone comes from FATHOM_DEPS_DIR and nowhere else: a stock build ends the process
 # when a check of its own fails, and versions before 0.2.1 overflow the heap.

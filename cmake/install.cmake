@@ -13,7 +13,7 @@ install(FILES include/fathom/fathom.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fa
 install(FILES LICENSE THIRD_PARTY.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 # The notices of what is linked into the library travel with it.
 install(DIRECTORY ${fathom_spm_prefix}/licenses DESTINATION ${CMAKE_INSTALL_DOCDIR})
-foreach(package libpcre2-dev libutf8proc-dev libxxhash-dev)
+foreach(package libpcre2-dev libutf8proc-dev libxxhash-dev rapidjson-dev nlohmann-json3-dev)
   if(EXISTS /usr/share/doc/${package}/copyright)
     install(FILES /usr/share/doc/${package}/copyright
       DESTINATION ${CMAKE_INSTALL_DOCDIR}/licenses RENAME ${package})

@@ -1,7 +1,8 @@
 # Options of the build and the compile flags that every target of ours shares.
 
 option(FATHOM_BUILD_TESTS "Build the tests" ON)
-set(FATHOM_SANITIZE "" CACHE STRING "Sanitizers for every target: '', 'address,undefined' or 'thread'")
+set(FATHOM_SANITIZE "" CACHE STRING
+  "Sanitizers for every target: '', 'address,undefined' or 'thread'")
 option(FATHOM_COVERAGE "Instrument for line coverage" OFF)
 option(FATHOM_WERROR "Treat compiler warnings as errors (tests/run.sh does)" OFF)
 option(FATHOM_FUZZ "Build the fuzz targets (needs clang)" OFF)

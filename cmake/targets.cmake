@@ -3,7 +3,7 @@
 # fathom_link_dependencies(): the one layer that may include a third-party library links it.
 function(fathom_link_dependencies)
   foreach(pair base:xxhash format:rapidjson tokenizer:pcre2 tokenizer:utf8proc
-      tokenizer:sentencepiece)
+      tokenizer:sentencepiece cli:nlohmann)
     string(REPLACE ":" ";" pair ${pair})
     list(GET pair 0 layer)
     list(GET pair 1 library)
