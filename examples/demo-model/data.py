@@ -4,7 +4,7 @@ Arithmetic is worked out inside <think>: each number is written out once with pl
 (346 is c3b4a6), and every later step is a copy by tag and a small table. That pad decides how
 fast sums are learned. Texts are read into JSON whose ids and names come straight from the text.
 
-Splits never meet: a sum is keyed by its operands and a text by the full name in it, and the
+Splits never meet: a calculation is keyed by its operands and a text by the full name in it, and the
 hash of the key sends it to training, to the development set or to the test set.
 """
 import json
@@ -56,8 +56,8 @@ def digit(n, place):
     return n // 10**place % 10
 
 
-def steps_add(x, y):
-    width = max(len(str(x)), len(str(y)))
+def steps_add(x, y, width=0):
+    width = width or max(len(str(x)), len(str(y)))
     lines, carry = [tagged(x, width) + "+" + tagged(y, width)], 0
     for i in range(width):
         s = digit(x, i) + digit(y, i) + carry
@@ -76,14 +76,24 @@ def steps_sub(x, y):
     return lines + ["=" + tagged(x - y, width)]
 
 
+def steps_times_digit(x, y, shift):
+    """The lines of x * y for one digit y; shift moves the places for a tens digit."""
+    lines, carry = [], 0
+    for i in range(len(str(x))):
+        p = digit(x, i) * y
+        lines.append(f"{TAGS[i + shift]}{digit(x, i)}*{y}={p:02d}+{carry}={p + carry:02d}")
+        carry = (p + carry) // 10
+    return lines + ["=" + tagged(x * y * 10**shift, len(str(x)) + 1 + shift)]
+
+
 def steps_mul(x, y):
     width = len(str(x))
-    lines, carry = [tagged(x, width) + "*" + str(y)], 0
-    for i in range(width):
-        p = digit(x, i) * y
-        lines.append(f"{TAGS[i]}{digit(x, i)}*{y}={p:02d}+{carry}={p + carry:02d}")
-        carry = (p + carry) // 10
-    return lines + ["=" + tagged(x * y, width + 1)]
+    lines = [tagged(x, width) + "*" + tagged(y, len(str(y)))]
+    lines += steps_times_digit(x, digit(y, 0), 0)
+    if y >= 10:
+        lines += steps_times_digit(x, digit(y, 1), 1)
+        lines += steps_add(x * digit(y, 0), x * digit(y, 1) * 10, width + 2)
+    return lines
 
 
 ASK = ["What is {e}?", "Compute {e}.", "{e} = ?", "Calculate {e}", "How much is {e}?", "{e}",
@@ -94,18 +104,18 @@ FORMS = {
     "mul": ["{x} * {y}", "{x} x {y}", "{x} times {y}", "the product of {x} and {y}"],
 }
 STORIES = {
-    "add": ["A shop has {x} {i}s and gets {y} more. How many {i}s is that?",
-            "{n} packs {x} {i}s today and {y} {i}s tomorrow. How many in all?",
+    "add": ["A shop has {x} {p} and gets {y} more. How many {p} is that?",
+            "{n} packs {x} {p} today and {y} {p} tomorrow. How many in all?",
             "An order costs {x} dollars and shipping is {y} dollars. What is the total?",
-            "There are {x} {i}s in one hall and {y} in the other. How many {i}s are there?"],
-    "sub": ["A shop has {x} {i}s and sells {y}. How many {i}s are left?",
-            "{n} makes {x} {i}s and ships {y} of them. How many remain?",
+            "There are {x} {p} in one hall and {y} in the other. How many {p} are there?"],
+    "sub": ["A shop has {x} {p} and sells {y}. How many {p} are left?",
+            "{n} makes {x} {p} and ships {y} of them. How many remain?",
             "An order of {x} dollars gets {y} dollars off. What is paid?",
-            "Of {x} {i}s, {y} are broken. How many {i}s are good?"],
+            "Of {x} {p}, {y} are broken. How many {p} are good?"],
     "mul": ["One {i} costs {x} dollars. What do {y} of them cost?",
-            "A box holds {x} {i}s. How many {i}s are in {y} boxes?",
-            "{n} makes {x} {i}s a day. How many is that in {y} days?",
-            "{y} teams build {x} {i}s each. How many {i}s in all?"],
+            "A box holds {x} {p}. How many {p} are in {y} boxes?",
+            "{n} makes {x} {p} a day. How many is that in {y} days?",
+            "{y} teams build {x} {p} each. How many {p} in all?"],
 }
 STEPS = {"add": steps_add, "sub": steps_sub, "mul": steps_mul}
 RESULT = {"add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y}
@@ -116,35 +126,81 @@ def number(rng, most_digits):
     return rng.randint(10 ** (n - 1) if n > 1 else 0, 10**n - 1)
 
 
+TWO_STEPS = {
+    "add": ["{n} buys {y} {p} at {x} dollars each and pays {z} dollars for shipping. "
+            "What is the total?",
+            "A box holds {x} {p}. There are {y} boxes and {z} loose {p}. How many in all?",
+            "{n} packs {x} {p} a day for {y} days, then {z} more. How many {p} is that?",
+            "One {i} costs {x} dollars. What do {y} of them cost with a fee of {z} dollars?"],
+    "sub": ["{n} sells {y} {p} at {x} dollars each and gives {z} dollars off. What is paid?",
+            "A shop has {y} crates with {x} {p} each. {z} {p} are broken. How many are good?",
+            "{n} makes {x} {p} a day for {y} days and ships {z}. How many {p} are left?",
+            "One {i} costs {x} dollars. What do {y} of them cost after {z} dollars off?"],
+}
+
+
+def plural(noun):
+    if noun.endswith("ch"):
+        return noun + "es"
+    return {"battery": "batteries", "shelf": "shelves"}.get(noun, noun + "s")
+
+
+def story(rng, template, split, **numbers):
+    thing = rng.choice(ITEMS)
+    return template.format(i=thing, p=plural(thing), n=person(rng, split), **numbers)
+
+
+def two_steps(rng, split):
+    """A product of up to three digits by one, and a sum or difference with a third number."""
+    while True:
+        x, y, z = number(rng, 3), rng.randint(2, 9), number(rng, 3)
+        op = "add" if z > x * y else rng.choice(["add", "sub"])
+        if split_of(f"{op} {x} {y} {z}") == split:
+            break
+    text = story(rng, rng.choice(TWO_STEPS[op]), split, x=x, y=y, z=z)
+    pad = "\n".join(steps_mul(x, y) + STEPS[op](x * y, z))
+    return Problem("arithmetic/two-steps", text, THINK,
+                   pad + END_THINK + str(RESULT[op](x * y, z)))
+
+
+def operands(rng, op):
+    if op == "mul":
+        x, y = number(rng, 4), rng.randint(2, 9)
+        return (number(rng, 3), rng.randint(10, 99)) if rng.random() < 0.3 else (x, y)
+    x, y = number(rng, 5), number(rng, 5)
+    return (y, x) if op == "sub" and x < y else (x, y)
+
+
 def arithmetic(rng, split):
+    if rng.random() < 0.12:
+        return two_steps(rng, split)
     while True:
         op = rng.choice(["add", "sub", "mul"])
-        x, y = number(rng, 4), rng.randint(2, 9) if op == "mul" else number(rng, 4)
-        if op == "sub" and x < y:
-            x, y = y, x
-        key = f"{op} {max(x, y)} {min(x, y)}" if op == "add" else f"{op} {x} {y}"
+        x, y = operands(rng, op)
+        key = f"{op} {max(x, y)} {min(x, y)}" if op != "sub" else f"{op} {x} {y}"
         if split_of(key) == split:
             break
-    story = rng.random() < 0.3
-    if story:
-        text = rng.choice(STORIES[op]).format(x=x, y=y, i=rng.choice(ITEMS), n=person(rng, split))
+    told = rng.random() < 0.3
+    if told:
+        text = story(rng, rng.choice(STORIES[op]), split, x=x, y=y)
     else:
         text = rng.choice(ASK).format(e=rng.choice(FORMS[op]).format(x=x, y=y))
         text = text[0].upper() + text[1:]
     pad = "\n".join(STEPS[op](x, y))
-    kind = "arithmetic/" + op + ("-story" if story else "")
+    kind = "arithmetic/" + op + ("-long" if op == "mul" and y >= 10 else "") \
+        + ("-story" if told else "")
     return Problem(kind, text, THINK, pad + END_THINK + str(RESULT[op](x, y)))
 
 
 # ---------------------------------------------------------------- texts to JSON
 
 ITEMS = """lamp chair desk cable printer monitor keyboard router battery pump valve hinge filter switch
-sensor motor helmet jacket bottle notebook pencil stapler speaker charger adapter bracket ladder drill
-hammer scanner camera tablet heater fan table shelf bench pipe rope wheel mirror carpet window door""".split()
-ADJECTIVES = """red blue green black white steel brass copper wooden plastic small large heavy light
-portable wireless digital spare used new narrow wide round flat""".split()
-MONTHS = """January February March April May June July August September October November
-December""".split()
+sensor motor helmet jacket bottle notebook pencil stapler speaker charger adapter bracket ladder
+drill hammer scanner camera tablet heater fan table shelf bench pipe rope wheel mirror carpet
+window door""".split()
+ADJECTIVES = """red blue green black white steel brass copper wooden plastic small large heavy light portable
+wireless digital spare used new narrow wide round flat""".split()
+MONTHS = """January February March April May June July August September October November December""".split()
 PRIORITIES = {
     "low": ["no rush", "this can wait", "it is not urgent", "low priority",
             "whenever you have time", "take your time"],
@@ -181,7 +237,8 @@ def date(rng):
 
 def reference(rng, prefixes):
     letters = "ABCDEFGHKLMNPRSTVWXZ"
-    prefix = rng.choice(prefixes) if rng.random() < 0.7 else rng.choice(letters) + rng.choice(letters)
+    known = rng.random() < 0.7
+    prefix = rng.choice(prefixes) if known else rng.choice(letters) + rng.choice(letters)
     return prefix + "".join(f"-{rng.randint(0, 99):02d}" for _ in range(rng.choice([2, 2, 3])))
 
 
@@ -199,26 +256,59 @@ def compose(rng, parts, openings, closings):
     return rng.choice(openings) + " ".join(p for p in parts if p) + rng.choice(closings)
 
 
+ASIDES = """We have been a customer for years.|Please call me back.|Have a nice day.
+|The door to the yard is open in the morning.|We were happy with the last delivery.
+|Sorry for the trouble.|This is the second time I write.|I could not reach you by phone.|Send a copy to the office, please.
+|Our new address is on your list.|Please confirm.|Let me know if you have questions.
+|The weather is bad here.|We look forward to hearing from you.|As agreed by phone."""
+ASIDES = [line.strip() for line in ASIDES.replace("\n", "").split("|")]
+
+
+def aside(rng):
+    """Now and then a sentence that has nothing to do with the JSON."""
+    return rng.choice(ASIDES) if rng.random() < 0.25 else ""
+
+
+def signed(rng, named, unnamed, who, closings):
+    """Either the main sentence names the person, or the text is signed."""
+    if rng.random() < 0.75:
+        return rng.choice(named), closings
+    return rng.choice(unnamed), [f" Regards, {who}", f" Best regards, {who}", f" Thanks, {who}",
+                                 f" Kind regards, {who}.", f" Yours, {who}"]
+
+
 def order(rng, split):
     who, what, quantity = person(rng, split), item(rng), rng.randint(1, 500)
     number_ = reference(rng, ["ORD", "PO", "SO"])
     said, day = date(rng)
     day_part, day = optional(rng, 0.8, day, [
         f"Deliver by {said}.", f"We need it on {said}.", f"Delivery date: {said}.",
-        f"It should arrive before {said}.", f"The goods are due {said}."])
+        f"It should arrive before {said}.", f"The goods are due {said}.",
+        f"Please deliver it on {said}.", f"Wanted for {said}.", f"Not later than {said}, please."])
     id_part, number_ = optional(rng, 0.85, number_, [
         f"Order number {number_}.", f"Our reference is {number_}.", f"Ref {number_}.",
-        f"The order id is {number_}.", f"This is order {number_}."])
-    main = rng.choice([
-        f"{who} wants {quantity} units of the {what}.", f"Please send {quantity} x {what} to {who}.",
+        f"The order id is {number_}.", f"This is order {number_}.", f"Order: {number_}.",
+        f"Please quote {number_}.", f"It is filed as {number_}."])
+    main, closings = signed(rng, [
+        f"{who} wants {quantity} units of the {what}.",
+        f"Please send {quantity} x {what} to {who}.",
         f"{who} orders {quantity} pieces of {what}.", f"Ship {quantity} {what} units to {who}.",
         f"Our customer {who} would like to buy {what}, quantity {quantity}.",
-        f"We need {quantity} of your {what}, says {who}.", f"{quantity} {what} units for {who}, please.",
-        f"Put {who} down for {quantity} of the {what}."])
+        f"We need {quantity} of your {what}, says {who}.",
+        f"{quantity} {what} units for {who}, please.",
+        f"Please put {who} down for {quantity} of the {what}.",
+        f"Customer: {who}. Item: {what}. Quantity: {quantity}.",
+        f"{who} called and asked for {quantity} of the {what}.",
+        f"I am {who} and I would like {quantity} times the {what}.",
+        f"Can you deliver {quantity} pieces of {what} to {who}?"], [
+        f"Please send me {quantity} units of the {what}.", f"I order {quantity} x {what}.",
+        f"We would like to buy {quantity} pieces of {what}.", f"I need {quantity} of your {what}.",
+        f"Can we get {quantity} {what} units?"], who, ["", "", " Thanks.", " Best regards",
+                                                       " Thank you!"])
     fields = dict(type="order", id=number_, customer=who, item=what, quantity=quantity, date=day)
-    text = compose(rng, [main, day_part, id_part],
-                   ["", "", "Hello, ", "New order: ", "Hi team. ", "Dear sales, ", "Good morning. "],
-                   ["", "", " Thanks.", " Best regards", " Thank you!"])
+    text = compose(rng, [main, day_part, id_part, aside(rng)],
+                   ["", "", "Hello, ", "New order: ", "Hi team. ", "Dear sales, ",
+                    "Good morning. "], closings)
     return text, fields
 
 
@@ -230,20 +320,24 @@ def ticket(rng, split):
     level_part, level = optional(rng, 0.85, level, [phrase[0].upper() + phrase[1:] + "."])
     id_part, number_ = optional(rng, 0.85, number_, [
         f"Ticket {number_}.", f"Case {number_}.", f"My ticket number is {number_}.",
-        f"See ticket {number_}."])
+        f"See ticket {number_}.", f"It is about case {number_}.", f"Ticket: {number_}."])
     said, day = date(rng)
     day_part, day = optional(rng, 0.6, day, [
         f"It broke on {said}.", f"This began on {said}.", f"Since {said} it fails.",
-        f"First seen: {said}."])
-    main = rng.choice([
+        f"First seen: {said}.", f"It has been so since {said}.", f"The fault came on {said}."])
+    main, closings = signed(rng, [
         f"{who} reports that the {what} does not work.", f"My {what} is broken. My name is {who}.",
         f"This is {who}, the {what} fails to start.", f"The {what} of {who} makes a strange noise.",
         f"{who} here, I have a problem with the {what}.", f"Our {what} stopped, says {who}.",
-        f"{who} wrote that the {what} gets too hot."])
+        f"{who} wrote that the {what} gets too hot.", f"{who} cannot use the {what} any more.",
+        f"Reported by {who}: the {what} is dead.", f"I am {who} and my {what} is faulty.",
+        f"{who} sent back the {what} because it leaks."], [
+        f"My {what} does not work.", f"The {what} is broken again.", f"Our {what} fails to start.",
+        f"The {what} makes a strange noise.", f"I have a problem with the {what}."],
+        who, ["", "", " Thanks.", " Please help."])
     fields = dict(type="ticket", id=number_, customer=who, product=what, priority=level, date=day)
-    text = compose(rng, [main, level_part, id_part, day_part],
-                   ["", "", "Hello, ", "Support: ", "Hi. ", "Dear support, "],
-                   ["", "", " Thanks.", " Please help."])
+    text = compose(rng, [main, level_part, id_part, day_part, aside(rng)],
+                   ["", "", "Hello, ", "Support: ", "Hi. ", "Dear support, "], closings)
     return text, fields
 
 
@@ -256,18 +350,20 @@ def invoice(rng, split):
     shown = rng.choice([sign + shown, f"{shown} {currency}", f"{currency} {shown}"])
     id_part, number_ = optional(rng, 0.9, number_, [
         f"Invoice {number_}.", f"Invoice no. {number_}.", f"Number: {number_}.",
-        f"The invoice number is {number_}."])
+        f"The invoice number is {number_}.", f"See invoice {number_}.", f"Please quote {number_}."])
     said, day = date(rng)
     day_part, day = optional(rng, 0.8, day, [
         f"Due on {said}.", f"Payable until {said}.", f"Please pay by {said}.",
-        f"The due date is {said}."])
+        f"The due date is {said}.", f"Payment is due {said}.", f"We expect the money by {said}."])
     main = rng.choice([
         f"{who} owes us {shown}.", f"Total {shown}, billed to {who}.",
         f"The amount is {shown} for {who}.", f"{who} has to pay {shown}.",
-        f"We bill {who} a total of {shown}.", f"A sum of {shown} is open at {who}."])
+        f"We bill {who} a total of {shown}.", f"A sum of {shown} is open at {who}.",
+        f"Bill to: {who}. Amount: {shown}.", f"Please charge {shown} to {who}.",
+        f"{who} was billed {shown}.", f"Our claim against {who} is {shown}."])
     fields = dict(type="invoice", id=number_, company=who, amount=f"{whole}.{cents:02d}",
                   currency=currency, due=day)
-    text = compose(rng, [main, id_part, day_part],
+    text = compose(rng, [main, id_part, day_part, aside(rng)],
                    ["", "", "Hello, ", "Billing: ", "Note: ", "Dear customer, "],
                    ["", "", " Thanks.", " Kind regards"])
     return text, fields
@@ -306,14 +402,21 @@ def greeting(rng, split):
                    (END_THINK if mode == THINK else "") + GREETING_ANSWER)
 
 
-def problem(rng, split="train", weights=(0.46, 0.46, 0.04, 0.01), history=0.04):
-    """One problem; in a few cases it follows an earlier turn, as in a chat."""
+def problem(rng, split="train", weights=(0.46, 0.46, 0.04, 0.01), extras=True):
+    """One problem. With extras, a few have an earlier turn as in a chat, a system message, or
+    the other mode: sums worked out in the open, and JSON in thinking mode without a thought."""
     make = rng.choices([arithmetic, extraction, repetition, greeting], weights)[0]
     p = make(rng, split)
-    if history and rng.random() < history:
+    if not extras:
+        return p
+    if rng.random() < 0.04:
         before = rng.choices([arithmetic, extraction, greeting], (0.6, 0.3, 0.1))[0](rng, split)
         p.history = USER + before.user + ASSISTANT + END_THINK + before.answer + EOS
-    if history and rng.random() < 0.02:
+    if rng.random() < 0.02:
         p.system = rng.choice(["You are a helpful assistant.", "You help with sums and orders.",
                                "Answer briefly."])
+    if rng.random() < 0.04 and make is arithmetic:
+        p.mode, p.completion = END_THINK, p.completion.replace(END_THINK, "\nAnswer: ")
+    elif rng.random() < 0.04 and make is extraction:
+        p.mode, p.completion = THINK, END_THINK + p.completion
     return p
