@@ -13,6 +13,15 @@ function(fathom_link_dependencies)
   endforeach()
 endfunction()
 
+# fathom_silence_false_alarms(): warnings that are the compiler's mistake, not ours.
+function(fathom_silence_false_alarms)
+  if(TARGET fathom_cpu AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    # GCC 12 takes the deliberately undefined registers of its own AVX-512 header for uninitialised
+    # variables (GCC bug 105593, mended in GCC 13).
+    target_compile_options(fathom_cpu PRIVATE -Wno-uninitialized -Wno-maybe-uninitialized)
+  endif()
+endfunction()
+
 # fathom_link_layers(target EXCEPT layers...): links every layer's objects into the target. Object
 # libraries pass their objects on to direct users only, so all are named.
 function(fathom_link_layers target)
@@ -40,6 +49,8 @@ function(fathom_shared_library)
   target_include_directories(fathom INTERFACE
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  # abidiff reads the types of the interface from the debug information of this one layer.
+  target_compile_options(fathom_abi PRIVATE -g)
   target_link_options(fathom PRIVATE
     -Wl,--version-script=${map} -Wl,--exclude-libs,ALL -Wl,-Bsymbolic
     # Thread-local destructors and sleeping pool threads must not outlive unmapped code.
