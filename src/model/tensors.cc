@@ -64,7 +64,8 @@ const TensorInfo& check_scale(const Checkpoint& checkpoint, const TensorInfo& in
         fail(Status::kUnsupported, checkpoint.where(*scale), ": type ",
              stored_type_name(scale->dtype), ", scales are F32");
     }
-    const int64_t wanted[] = {ceil_div(info.shape[0], kFp8Block), ceil_div(info.shape[1], kFp8Block)};
+    const int64_t wanted[] = {ceil_div(info.shape[0], kFp8Block),
+                              ceil_div(info.shape[1], kFp8Block)};
     check_shape(checkpoint, *scale, wanted);
     return *scale;
 }
@@ -151,7 +152,8 @@ std::vector<std::string> unused_tensor_notes(const Checkpoint& checkpoint,
         }
     }
     if (n_unused > kNotesMax) {
-        notes.push_back(concat(n_unused - kNotesMax, " more tensors in loaded layers are not used"));
+        notes.push_back(
+            concat(n_unused - kNotesMax, " more tensors in loaded layers are not used"));
     }
     return notes;
 }

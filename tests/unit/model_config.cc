@@ -144,8 +144,9 @@ TEST_CASE("config quantisation") {
     const auto fp8 = [](std::string_view inner) {
         return config_error(with(kV3, "quantization_config", inner));
     };
-    CHECK(fp8(R"({"quant_method": "fp8", "weight_block_size": [128, 128], "scale_fmt": "ue8m0"})") ==
-          "accepted");
+    const char* const kV31 =
+        R"({"quant_method": "fp8", "weight_block_size": [128, 128], "scale_fmt": "ue8m0"})";
+    CHECK(fp8(kV31) == "accepted");
     CHECK_THAT(fp8(R"({"quant_method": "fp8", "weight_block_size": [32, 32]})"),
                ContainsSubstring("wanted [128, 128]"));
     CHECK_THAT(fp8(R"({"quant_method": "fp8", "weight_block_size": [128, 128, 1]})"),
