@@ -84,7 +84,7 @@ TEST_CASE("hostile A3: header that is not UTF-8, has NUL, BOM, spaces or garbage
     // Two readers could see two files in one: names differ, or a ZIP hides behind the tensors.
     const std::string entry = R"({"dtype":"U8","shape":[1],"data_offsets":[0,1]})";
     CHECK(header_refusal(concat("{\"\xff\":", entry, "}"), 1) ==
-          "header: byte 2: Invalid encoding in string.");
+          "header: byte 2: '\\xff\":{' is not UTF-8");
     CHECK(header_refusal(concat("{\"\xed\xa0\x80\":", entry, "}"), 1).starts_with("header: byte "));
     CHECK(header_refusal(concat("{\"a\\u0000b\":", entry, "}"), 1) ==
           "tensor 'a\\x00b': name of 3 bytes, wanted 1 to 1024 without NUL");
