@@ -12,16 +12,23 @@
 namespace fathom {
 namespace {
 
-// Up to here a scan over the pairs beats a heap. A symbol is at least a byte, and a byte without a
-// token becomes three symbols.
-constexpr size_t kShortBytes = 64;
+// Up to here passes over the pairs beat a heap. A byte without a token becomes three symbols.
+constexpr size_t kShortBytes = 128;
 // From here on the table of one bucket per rank is worth filling.
 constexpr size_t kBucketBytes = 4096;
 constexpr uint32_t kNone = UINT32_MAX;
 
-uint64_t pair_key(int32_t left, int32_t right) {
-    return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) |
-           static_cast<uint32_t>(right);
+// A slot of the table of merges: a rank below, and above it bits of the pair's hash, so that most
+// pairs that do not merge are told by one word. Small enough to stay in the second-level cache.
+constexpr uint32_t kRankMask = (1 << 22) - 1;
+
+uint64_t hash_pair(int32_t left, int32_t right) {
+    return mix((static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) |
+               static_cast<uint32_t>(right));
+}
+
+uint32_t slot_tag(int32_t left, int32_t right) {
+    return static_cast<uint32_t>(hash_pair(left, right) >> 32) & ~kRankMask;
 }
 
 }  // namespace
@@ -50,17 +57,17 @@ void Bpe::build_bytes() {
 }
 
 void Bpe::build_merges() {
-    merge_slots_.resize(table_size(merges_.size()));
-    for (size_t rank = 0; rank < merges_.size(); ++rank) {
+    slots_.resize(table_size(merges_.size()), kNoRank);
+    for (uint32_t rank = 0; rank < merges_.size(); ++rank) {
         const BpeMerge& merge = merges_[rank];
-        const uint64_t key = pair_key(merge.left, merge.right);
-        size_t slot = mix(key) >> 20;
-        for (;; ++slot) {
-            slot &= merge_slots_.size() - 1;
-            // Of a pair that is listed twice the reference keeps the last rank.
-            if (merge_slots_[slot].pair == key || merge_slots_[slot].pair == UINT64_MAX) break;
-        }
-        merge_slots_[slot] = {key, static_cast<uint32_t>(rank), merge.result};
+        // Of a pair that is listed twice the reference keeps the last rank.
+        slots_[find_slot(merge.left, merge.right)] = slot_tag(merge.left, merge.right) | rank;
+    }
+    byte_ranks_.resize(256 * 256, kNoRank);
+    for (size_t pair = 0; pair < byte_ranks_.size(); ++pair) {
+        const int32_t left = byte_tokens_[pair >> 8];
+        const int32_t right = byte_tokens_[pair & 255];
+        if (left >= 0 && right >= 0) byte_ranks_[pair] = find_rank(left, right);
     }
 }
 
@@ -69,12 +76,13 @@ void Bpe::check_order() {
     for (uint32_t rank = 0; rank < merges_.size(); ++rank) {
         made[static_cast<size_t>(merges_[rank].result)] = rank + 1;
     }
-    for (const MergeSlot& slot : merge_slots_) {
-        if (slot.rank == kNoRank) continue;
-        const BpeMerge& merge = merges_[slot.rank];
+    for (const uint32_t slot : slots_) {
+        if (slot == kNoRank) continue;
+        const uint32_t rank = slot & kRankMask;
+        const BpeMerge& merge = merges_[rank];
         const uint32_t needed = std::max(made[static_cast<size_t>(merge.left)],
                                          made[static_cast<size_t>(merge.right)]);
-        if (needed > slot.rank) ordered_ = false;
+        if (needed > rank) ordered_ = false;
     }
 }
 
@@ -122,13 +130,38 @@ void Bpe::split_control_tokens(size_t first, std::vector<int32_t>& ids) const {
     }
 }
 
-inline const Bpe::MergeSlot& Bpe::find_merge(int32_t left, int32_t right) const {
-    const uint64_t key = pair_key(left, right);
-    size_t slot = mix(key) >> 20;
-    for (;; ++slot) {
-        slot &= merge_slots_.size() - 1;
-        const MergeSlot& found = merge_slots_[slot];
-        if (found.pair == key || found.rank == kNoRank) return found;
+inline size_t Bpe::find_slot(int32_t left, int32_t right) const {
+    const uint32_t tag = slot_tag(left, right);
+    size_t index = static_cast<size_t>(hash_pair(left, right));
+    for (;; ++index) {
+        index &= slots_.size() - 1;
+        const uint32_t slot = slots_[index];
+        if (slot == kNoRank) return index;
+        if ((slot & ~kRankMask) != tag) continue;
+        const BpeMerge& merge = merges_[slot & kRankMask];
+        if (merge.left == left && merge.right == right) return index;
+    }
+}
+
+inline uint32_t Bpe::find_rank(int32_t left, int32_t right) const {
+    const uint32_t slot = slots_[find_slot(left, right)];
+    return slot == kNoRank ? kNoRank : slot & kRankMask;
+}
+
+/// Ranks of the pairs of a piece that is still single bytes.
+void Bpe::start_ranks(std::string_view piece, std::span<const int32_t> symbols,
+                      uint32_t* ranks) const {
+    if (symbols.empty()) return;
+    ranks[symbols.size() - 1] = kNoRank;
+    if (symbols.size() == piece.size()) {
+        const auto* const bytes = reinterpret_cast<const unsigned char*>(piece.data());
+        for (size_t i = 0; i + 1 < piece.size(); ++i) {
+            ranks[i] = byte_ranks_[(size_t{bytes[i]} << 8) | bytes[i + 1]];
+        }
+        return;
+    }
+    for (size_t i = 0; i + 1 < symbols.size(); ++i) {
+        ranks[i] = find_rank(symbols[i], symbols[i + 1]);
     }
 }
 
@@ -169,25 +202,48 @@ void Bpe::encode_merging(std::string_view piece, std::vector<int32_t>& out) cons
     }
 }
 
+// Merges the pairs of the lowest rank, the first of which is at `first`, from left to right and
+// closes the gaps; the new count. With merges in order that is the same as one at a time, because
+// what a pass makes ranks behind it. ranks[i] is that of the pair (i, i + 1), kNoRank at the end.
+inline size_t Bpe::merge_pass(size_t first, std::span<int32_t> symbols, uint32_t* ranks) const {
+    const uint32_t lowest = ranks[first];
+    const int32_t result = merges_[lowest].result;
+    const size_t count = symbols.size();
+    size_t kept = first;
+    size_t i = first;
+    bool stop = false;
+    const auto link = [&] {
+        if (kept > 0) ranks[kept - 1] = find_rank(symbols[kept - 1], symbols[kept]);
+    };
+    while (i < count) {
+        symbols[kept] = result;
+        link();
+        ++kept;
+        i += 2;
+        if (i >= count) break;
+        stop = !ordered_;
+        if (ranks[i] == lowest && !stop) continue;
+        symbols[kept] = symbols[i];
+        link();
+        for (++kept, ++i; i < count && (ranks[i] != lowest || stop); ++kept, ++i) {
+            symbols[kept] = symbols[i];
+            ranks[kept - 1] = ranks[i - 1];
+        }
+    }
+    ranks[kept - 1] = kNoRank;
+    return kept;
+}
+
 void Bpe::encode_short(std::string_view piece, std::vector<int32_t>& out) const {
     int32_t symbols[kShortBytes * 3];
     uint32_t ranks[kShortBytes * 3];  // of the pair (i, i + 1)
     size_t count = symbols_of(piece, symbols);
-    for (size_t i = 0; i + 1 < count; ++i) {
-        ranks[i] = find_merge(symbols[i], symbols[i + 1]).rank;
-    }
+    start_ranks(piece, {symbols, count}, ranks);
     while (count > 1) {
-        size_t best = 0;
-        for (size_t i = 1; i + 1 < count; ++i) {
-            if (ranks[i] < ranks[best]) best = i;
-        }
-        if (ranks[best] == kNoRank) break;
-        symbols[best] = merges_[ranks[best]].result;
-        --count;
-        for (size_t i = best + 1; i < count; ++i) symbols[i] = symbols[i + 1];
-        for (size_t i = best + 1; i + 1 < count; ++i) ranks[i] = ranks[i + 1];
-        if (best > 0) ranks[best - 1] = find_merge(symbols[best - 1], symbols[best]).rank;
-        if (best + 1 < count) ranks[best] = find_merge(symbols[best], symbols[best + 1]).rank;
+        size_t first = 0;
+        for (size_t i = 1; i + 1 < count; ++i) first = ranks[i] < ranks[first] ? i : first;
+        if (ranks[first] == kNoRank) break;
+        count = merge_pass(first, {symbols, count}, ranks);
     }
     out.insert(out.end(), symbols, symbols + count);
 }
@@ -205,8 +261,8 @@ public:
         for (uint32_t i = 0; i < count; ++i) {
             next_[i] = i + 1 < count ? i + 1 : kNone;
             previous_[i] = i - 1;  // kNone for the first
-            update(i);
         }
+        bpe.start_ranks(piece, symbols_, ranks_.data());
     }
 
     uint32_t size() const { return static_cast<uint32_t>(symbols_.size()); }
@@ -234,7 +290,7 @@ private:
     void update(uint32_t at) {
         const uint32_t right = next_[at];
         ranks_[at] = right == kNone ? kNoRank
-                                    : bpe_.find_merge(symbols_[at], symbols_[right]).rank;
+                                    : bpe_.find_rank(symbols_[at], symbols_[right]);
     }
 
     const Bpe& bpe_;

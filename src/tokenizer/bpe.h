@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -20,6 +21,9 @@ struct BpeMerge {
 /// is merged first, the leftmost of several, until none is left. Immutable; any thread.
 class Bpe {
 public:
+    /// Fewer merges than this: a rank has 22 bits.
+    static constexpr uint32_t kMergesMax = (1 << 22) - 1;
+
     /// `vocabulary` outlives this object. `ignore_merges`: a piece that is a token is that token,
     /// whatever its merges would give.
     Bpe(const Vocabulary& vocabulary, TokenIndex index, std::vector<BpeMerge> merges,
@@ -35,21 +39,20 @@ public:
 private:
     static constexpr uint32_t kNoRank = UINT32_MAX;
 
-    struct MergeSlot {
-        uint64_t pair = UINT64_MAX;  // left << 32 | right
-        uint32_t rank = kNoRank;
-        int32_t result = -1;
-    };
     class Chain;  // the symbols of a long piece
 
     void build_bytes();
     void build_merges();
     void check_order();
     void build_whole(bool ignore_merges);
-    const MergeSlot& find_merge(int32_t left, int32_t right) const;
+    size_t find_slot(int32_t left, int32_t right) const;
+    uint32_t find_rank(int32_t left, int32_t right) const;
+    void start_ranks(std::string_view piece, std::span<const int32_t> symbols,
+                     uint32_t* ranks) const;
     size_t symbols_of(std::string_view piece, int32_t* symbols) const;
     void encode_merging(std::string_view piece, std::vector<int32_t>& out) const;
     void encode_short(std::string_view piece, std::vector<int32_t>& out) const;
+    size_t merge_pass(size_t first, std::span<int32_t> symbols, uint32_t* ranks) const;
     void encode_heap(std::string_view piece, std::vector<int32_t>& out) const;
     void encode_buckets(std::string_view piece, std::vector<int32_t>& out) const;
     void split_control_tokens(size_t first, std::vector<int32_t>& ids) const;
@@ -57,7 +60,8 @@ private:
     const Vocabulary& vocabulary_;
     TokenIndex index_;
     std::vector<BpeMerge> merges_;
-    std::vector<MergeSlot> merge_slots_;  // open addressing, a power of two
+    std::vector<uint32_t> slots_;       // ranks by pair: open addressing, a power of two
+    std::vector<uint32_t> byte_ranks_;  // [256 * 256] of two neighbouring bytes
     std::vector<uint8_t> whole_;  // [id] a piece with these bytes is encoded as this one token
     std::vector<uint32_t> makers_;  // [id] rank of its merge; empty unless merges make control tokens
     int32_t byte_tokens_[256];    // -1 where there is none

@@ -220,7 +220,9 @@ void Regex::find_all(std::string_view text, uint32_t base, std::vector<Piece>& o
                                       PCRE2_NO_UTF_CHECK, data.get(), context.get());
         const bool slow = (++calls & 15) == 0 &&
                           std::chrono::steady_clock::now() - begin_time > kSearchTime;
-        if ((found < 0 && found != PCRE2_ERROR_NOMATCH) || slow) fail_match(found, base + at);
+        if ((found < 0 && found != PCRE2_ERROR_NOMATCH) || slow) {
+            fail_match(found, size_t{base} + at);
+        }
         if (found == PCRE2_ERROR_NOMATCH) {
             // Nothing begins in [at, at + limit]: go on behind it, at the start of a character.
             at += kStartsPerCall + 1;
@@ -238,7 +240,7 @@ void Regex::find_all(std::string_view text, uint32_t base, std::vector<Piece>& o
         }
         at = end;
         if (!empty) continue;
-        at += at < text.size() ? utf8_sequence(text.substr(at)).bytes : 1;
+        at += at < text.size() ? size_t{utf8_sequence(text.substr(at)).bytes} : size_t{1};
     }
 }
 

@@ -304,8 +304,8 @@ std::pair<std::string_view, std::string_view> merge_parts(const JsonValue& value
 }
 
 std::vector<BpeMerge> read_merges(const JsonValue& list, const TokenIndex& index) {
-    if (list.size() > kMergesMax) {
-        list.refuse(concat("at most ", kMergesMax, " merges"));
+    if (list.size() > Bpe::kMergesMax) {
+        list.refuse(concat("at most ", Bpe::kMergesMax, " merges"));
     }
     std::vector<BpeMerge> merges;
     merges.reserve(list.size());

@@ -18,7 +18,6 @@ namespace fathom {
 // Limits on untrusted files, far above every published tokenizer.
 inline constexpr int64_t kTokenIdMax = (1 << 21) - 1;
 inline constexpr uint64_t kAddedTokensMax = 1 << 16;
-inline constexpr uint64_t kMergesMax = 1 << 22;
 inline constexpr uint64_t kTokenBytesMax = 1 << 16;
 inline constexpr uint64_t kTokenizerFileBytesMax = uint64_t{128} << 20;
 
