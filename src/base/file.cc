@@ -117,7 +117,8 @@ File Directory::open(std::string_view name) const {
     }
     File file;
     const std::string plain(name);
-    file.path_ = concat(path_, "/", plain);
+    // For messages only, and the name may come from an untrusted index.
+    file.path_ = concat(path_, "/", printable(plain, 255));
     file.descriptor_ = open_beneath(descriptor_, plain);
     if (file.descriptor_ < 0) {
         const int code = errno;

@@ -2,6 +2,7 @@
 // The only include site of RapidJSON, renamed into our namespace so that a host with its own copy
 // never meets ours.
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -71,7 +72,10 @@ constexpr size_t kNumberBytes = 1024;
 
 class TapeBuilder {
 public:
-    TapeBuilder(JsonTape& tape, const JsonLimits& limits) : tape_(tape), limits_(limits) {}
+    TapeBuilder(JsonTape& tape, const JsonLimits& limits) : tape_(tape), limits_(limits) {
+        // Two words each: indices on the tape have 32 bits.
+        limits_.nodes = std::min(limits_.nodes, uint64_t{1} << 30);
+    }
 
     bool Null() { return word(JsonTape::kNull, 0); }
     bool Bool(bool value) { return word(value ? JsonTape::kTrue : JsonTape::kFalse, 0); }
@@ -106,7 +110,7 @@ private:
     uint32_t duplicate_key_sorted(uint32_t object, uint32_t members);
 
     JsonTape& tape_;
-    const JsonLimits& limits_;
+    JsonLimits limits_;
     uint64_t nodes_ = 0;
     std::vector<uint32_t> open_;   // indices of the open arrays and objects
     std::vector<uint32_t> table_;  // of duplicate_key
@@ -244,11 +248,13 @@ uint32_t TapeBuilder::duplicate_key_sorted(uint32_t object, uint32_t members) {
 size_t well_formed_bytes(std::string_view text) {
     size_t at = 0;
     while (at < text.size()) {
-        uint64_t eight = 0;
-        if (text.size() - at >= 8) std::memcpy(&eight, text.data() + at, 8);
-        if (text.size() - at >= 8 && (eight & 0x8080808080808080) == 0) {
-            at += 8;
-            continue;
+        if (text.size() - at >= 8) {
+            uint64_t eight;
+            std::memcpy(&eight, text.data() + at, 8);
+            // The first byte is the lowest: every file format here is little-endian too.
+            const uint64_t not_ascii = eight & 0x8080808080808080;
+            at += static_cast<size_t>(std::countr_zero(not_ascii)) / 8;
+            if (not_ascii == 0) continue;
         }
         const size_t n = utf8_character_bytes(text.substr(at));
         if (n == 0) return at;

@@ -79,6 +79,9 @@ TEST_CASE("hostile C24: weight_map values that are paths", "[hostile]") {
           concat("F: 'a\\x00b' is not a plain file name inside the folder", kNamed));
     CHECK(name_refusal(folder, "missing.safetensors", Status::kIo) ==
           concat("F/missing.safetensors: cannot open: ENOENT (errno 2)", kNamed));
+    // A name must not be able to write on the terminal that shows the message.
+    CHECK(name_refusal(folder, "\\u001b[2Jx", Status::kIo) ==
+          concat("F/\\x1b[2Jx: cannot open: ENOENT (errno 2)", kNamed));
     CHECK(name_refusal(folder, std::string(300, 'n'), Status::kIo).find("ENAMETOOLONG") !=
           std::string::npos);
 }
