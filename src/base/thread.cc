@@ -8,9 +8,11 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "base/checked.h"
 #include "base/status.h"
 
@@ -21,11 +23,16 @@
 namespace fathom {
 namespace {
 
+constexpr uint64_t kPageBytes = 4096;
+constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
+
 constexpr size_t kStackBytes = size_t{2} << 20;
 
-/// About 50 microseconds of polling: longer than the gap between two operators of a step, shorter
-/// than anything that a host would notice.
-constexpr int32_t kSpins = 4000;
+/// Polling before sleep: longer than the gap between two operators of a step, shorter than anything
+/// that a host would notice. By the clock, because a pause takes 10 cycles on one processor and 140
+/// on the next.
+constexpr int64_t kSpinNs = 50'000;
+constexpr int32_t kSpinsPerLook = 32;
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -33,6 +40,25 @@ void pause_briefly() {
 #else
     sched_yield();
 #endif
+}
+
+int64_t now_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+/// Polls until `done()` or until kSpinNs have passed; tells which.
+template <class Done>
+bool spin_until(Done done) {
+    const int64_t end = now_ns() + kSpinNs;
+    while (true) {
+        for (int32_t spin = 0; spin < kSpinsPerLook; ++spin) {
+            if (done()) return true;
+            pause_briefly();
+        }
+        if (now_ns() > end) return done();
+    }
 }
 
 void futex_wait(std::atomic<uint32_t>& word, uint32_t seen) {
@@ -142,28 +168,20 @@ void ThreadPool::run(Task task, void* context) {
     task(context, 0, n_threads);
     // The workers have equal shares, so the wait is short; after that another thread of the host
     // may need this processor to let a worker finish.
-    for (int32_t spins = 0; pending_.load(std::memory_order_acquire) > 0; ++spins) {
-        if (spins < kSpins) {
-            pause_briefly();
-        } else {
-            sched_yield();
-        }
+    const auto all_done = [this] { return pending_.load(std::memory_order_acquire) == 0; };
+    if (!spin_until(all_done)) {
+        while (!all_done()) sched_yield();
     }
 }
 
 void ThreadPool::work(int32_t index) {
     uint32_t seen = 0;
     while (true) {
-        int32_t spins = 0;
-        while (epoch_.load(std::memory_order_acquire) == seen) {
-            if (++spins < kSpins) {
-                pause_briefly();
-                continue;
-            }
+        const auto has_task = [&] { return epoch_.load(std::memory_order_acquire) != seen; };
+        while (!spin_until(has_task)) {
             sleeping_.fetch_add(1, std::memory_order_seq_cst);
             futex_wait(epoch_, seen);
             sleeping_.fetch_sub(1, std::memory_order_seq_cst);
-            spins = 0;
         }
         ++seen;
         if (stop_.load()) return;
@@ -232,6 +250,12 @@ uint64_t deadline_after(uint64_t wait_ns) {
     return checked_add(monotonic_ns(), wait_ns).value_or(UINT64_MAX);
 }
 
+MachineMemory machine_memory() {
+    const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+    return {page * static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)),
+            page * static_cast<uint64_t>(sysconf(_SC_AVPHYS_PAGES))};
+}
+
 int32_t usable_processors() {
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -242,6 +266,28 @@ int32_t usable_processors() {
 
 FloatingPointScope::FloatingPointScope() : host_(exchange_control(kDefaultControl)) {}
 FloatingPointScope::~FloatingPointScope() { exchange_control(host_); }
+
+void* map_memory(uint64_t bytes) {
+    if (bytes > UINT64_MAX / 2) return nullptr;
+    const uint64_t wanted = round_up(bytes > 0 ? bytes : 1, kPageBytes);
+    // Only a mapping that starts on a huge page can consist of them, so map too much and trim.
+    const uint64_t slack = wanted >= kHugePageBytes ? kHugePageBytes : 0;
+    void* mapped = mmap(nullptr, wanted + slack, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) return nullptr;
+    if (slack == 0) return mapped;
+    unsigned char* start = static_cast<unsigned char*>(mapped);
+    const uint64_t address = reinterpret_cast<uintptr_t>(mapped);
+    const uint64_t head = round_up(address, kHugePageBytes) - address;
+    if (head > 0) munmap(start, head);
+    if (slack > head) munmap(start + head + wanted, slack - head);
+    madvise(start + head, wanted, MADV_HUGEPAGE);  // Advice: without it the memory works too.
+    return start + head;
+}
+
+void unmap_memory(void* memory, uint64_t bytes) {
+    if (memory != nullptr) munmap(memory, round_up(bytes > 0 ? bytes : 1, kPageBytes));
+}
 
 int32_t process_id() { return static_cast<int32_t>(getpid()); }
 

@@ -116,6 +116,13 @@ uint64_t deadline_after(uint64_t wait_ns);
 /// Number of processors that this process may use.
 int32_t usable_processors();
 
+/// Bytes of memory in this machine, and of these the ones that hold nothing at all now.
+struct MachineMemory {
+    uint64_t total;
+    uint64_t available;
+};
+MachineMemory machine_memory();
+
 /// Sets the calling thread's SSE control word to the default (round to nearest, no flush to zero, all
 /// exceptions masked) and gives the host's own back: a host may run with any.
 class FloatingPointScope {
@@ -128,6 +135,14 @@ public:
 private:
     uint32_t host_;
 };
+
+/// Zeroed memory straight from the system, on huge pages where it gives them: weights are read
+/// from end to end in every step, and a miss of the address translation for every 4 KiB costs more
+/// than the data. Null when there is none. Here because threads and memory come from one place.
+void* map_memory(uint64_t bytes);
+
+/// Returns memory from map_memory; `bytes` as it was asked for.
+void unmap_memory(void* memory, uint64_t bytes);
 
 /// Process id, for the rule that a forked child may only be told that it is one.
 int32_t process_id();
