@@ -113,7 +113,7 @@ TEXT = CODE + (".py", ".sh", ".cmake", ".go", ".rs", ".java", ".txt", ".map")
 LINES_MAX_FILE = 500
 LINES_MAX_FUNCTION = 70
 COLUMNS_MAX = 100
-LINES_MAX_PRODUCT = 15000
+LINES_AIM_PRODUCT = 15000  # An aim: the number is printed beside it, never a finding.
 HEADER = "include/fathom/fathom.h"  # It is the manual too, so its length is free.
 DATA = r"^tests/golden/|^examples/demo-model/model/|^tests/hostile/data/"
 
@@ -353,9 +353,6 @@ def check_all():
     findings += check_symbols(read(HEADER), read("tests/abi/symbols.txt"),
                               read("src/abi/fathom.map"))
     product = sum(t.count("\n") for p, t in files if re.match(PRODUCT, p) and p.endswith(CODE))
-    if product > LINES_MAX_PRODUCT:
-        findings.append(Finding("src", 1, f"{product} lines in include + src + kernels; the aim "
-                                f"is under {LINES_MAX_PRODUCT}"))
     return paths, findings, product
 
 
@@ -372,7 +369,7 @@ def main():
     for finding in sorted(findings):
         print(f"{finding.path}:{finding.line}: {finding.message}")
     print(f"tidy: {len(findings)} findings in {len(paths)} files; include + src + kernels: "
-          f"{product} of {LINES_MAX_PRODUCT} lines")
+          f"{product} lines, aim {LINES_AIM_PRODUCT}")
     return 1 if findings else 0
 
 
