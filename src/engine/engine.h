@@ -1,9 +1,11 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "base/status.h"
 #include "engine/engine_options.h"
@@ -39,11 +41,6 @@ public:
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
 
-    /// True in a child of the process that made the engine. A handle's release does nothing then.
-    bool in_forked_child() const;
-    /// Throws Error(kBadState) in a forked child; the first thing that every call does.
-    void check_process() const;
-
     /// kOk, or kTimeout when some streams had to be cancelled.
     Status shutdown(uint64_t timeout_ns);
 
@@ -62,6 +59,7 @@ private:
     explicit Engine(std::shared_ptr<EngineCore> core) : core_(std::move(core)) {}
 
     std::shared_ptr<EngineCore> core_;
+    std::atomic<uint32_t> last_ready_{UINT32_MAX};  // of wait_any
 };
 
 }  // namespace fathom

@@ -1,36 +1,24 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "backend/ops.h"
 #include "engine/engine_options.h"
+#include "engine/memory_reservation.h"
+#include "engine/model_parts.h"
 #include "engine/sampler.h"
 #include "model/config.h"
 
 namespace fathom {
 
-class Dialect;
+class Checkpoint;
 class Engine;
 class EngineCore;
 class ModelRuntime;
-class Tokenizer;
-
-/// What the engine needs of a model. load() makes it from a folder; a test may bring its own.
-struct ModelParts {
-    Plan plan{};
-    std::shared_ptr<const void> owner;  // keeps what the plan points to
-    DType natural_kv_dtype = DType::kF32;
-    int64_t max_context = 0;
-    uint64_t weight_bytes = 0;
-    std::shared_ptr<const Tokenizer> tokenizer;  // null: ids in events, no text
-    std::shared_ptr<const Dialect> dialect;      // null exactly where tokenizer is
-    std::vector<int32_t> end_ids;                // end of turn, with or without a tokenizer
-};
 
 /// A model inside an engine, as the host holds it: weights, tokenizer, dialect, and a runtime with
 /// executor, KV pool and scheduler of its own.
@@ -40,9 +28,9 @@ public:
     static std::shared_ptr<EngineModel> load(std::shared_ptr<Engine> engine,
                                              const std::string& folder,
                                              const ModelOptions& options);
-    /// `config` is what facts are read from; a test may leave it empty.
+    /// The same from parts that are there already.
     static std::shared_ptr<EngineModel> create(std::shared_ptr<Engine> engine, ModelParts parts,
-                                               const ModelOptions& options, ModelConfig config);
+                                               const ModelOptions& options);
     ~EngineModel();
     EngineModel(const EngineModel&) = delete;
     EngineModel& operator=(const EngineModel&) = delete;
@@ -50,9 +38,11 @@ public:
     const std::shared_ptr<Engine>& engine() const { return engine_; }
     const std::shared_ptr<ModelRuntime>& runtime() const { return runtime_; }
     const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
-    const std::shared_ptr<const Dialect>& dialect() const { return dialect_; }
+    const Dialect* dialect() const { return dialect_; }
     const ModelConfig& config() const { return config_; }
-    const Vocabulary& vocabulary() const;
+    const std::shared_ptr<EngineCore>& core() const;
+    const OutputIds& output_ids() const;
+    const std::vector<int32_t>& end_ids() const;
     const Limits& limits() const { return limits_; }
 
     int64_t context() const { return context_; }  // most tokens in a session
@@ -67,11 +57,15 @@ public:
 
 private:
     explicit EngineModel(std::shared_ptr<Engine> engine);
+    void reserve(const Plan& plan, const RuntimePlan& runtime, uint64_t kv_page_bytes,
+                 uint64_t weight_bytes);
+    void start(ModelParts parts);
+    void read_facts(const Checkpoint& checkpoint);
 
     std::shared_ptr<Engine> engine_;
     std::shared_ptr<ModelRuntime> runtime_;
     std::shared_ptr<const Tokenizer> tokenizer_;
-    std::shared_ptr<const Dialect> dialect_;
+    const Dialect* dialect_ = nullptr;
     ModelConfig config_;
     Limits limits_{};
     int64_t context_ = 0;
@@ -80,6 +74,7 @@ private:
     uint64_t kv_cache_bytes_ = 0;
     uint64_t kv_page_bytes_ = 0;
     uint64_t fingerprint_ = 0;
+    MemoryReservation reservation_;
     std::vector<std::pair<std::string, std::string>> metadata_;  // sorted by name
 };
 

@@ -42,14 +42,27 @@ struct ModelOptions {
 /// Throws Error(kInvalidArgument) for a value outside its documented range.
 void check_engine_options(const EngineOptions& options);
 
-/// What an executor of a model of this shape is prepared for, and the context of its sessions.
-/// `kv_page_bytes` and `max_context` are facts of the checkpoint. Throws Error(kInvalidArgument)
-/// for a context that the checkpoint does not allow, Error(kBudget) for a KV cache below one page.
+inline constexpr int32_t kDefaultBatchRows = 512;
+inline constexpr int32_t kDefaultSequences = 64;
+
+/// FATHOM_LOG_*.
+inline constexpr int32_t kLogWarning = 1;
+inline constexpr int32_t kLogInfo = 2;
+
+/// What an executor is prepared for, and the context of its sessions. Estimating and loading both
+/// ask here, so that they agree.
 struct RuntimePlan {
     Limits limits;
     int64_t context;
 };
+
+/// `kv_page_bytes` (with `kv_dtype`) and `max_context` are facts of the checkpoint. Throws
+/// Error(kInvalidArgument) for a context that the checkpoint does not allow, Error(kBudget) for a
+/// KV cache smaller than one page.
 RuntimePlan plan_runtime(const EngineOptions& engine, const ModelOptions& model,
                          uint64_t kv_page_bytes, int64_t max_context, DType kv_dtype);
+
+/// The KV type that was asked for, or `natural`, the one that fits the weights.
+DType kv_dtype_of(KvType type, DType natural);
 
 }  // namespace fathom

@@ -95,6 +95,8 @@ public:
     bool ready() const;
     /// Whether the last event was taken. Any thread.
     bool drained() const;
+    /// Whether DONE was made. Any thread.
+    bool finished() const;
     Usage usage() const;
     /// Any thread; made on first use.
     int32_t notify_descriptor();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -27,7 +28,7 @@ double uniform_at(uint64_t seed, uint64_t position);
 
 /// Which ids a model may produce. The head has vocab_rows rows; rows without a token exist only to
 /// round the matrix up.
-struct Vocabulary {
+struct OutputIds {
     int32_t vocab_rows = 0;
     int32_t n_tokens = 0;                // ids from here on are padding
     std::vector<int32_t> missing;        // ids below n_tokens without a token, ascending
@@ -40,10 +41,10 @@ struct SamplerScratch {
         int32_t token;
     };
     std::vector<float> logits;          // [n_tokens], after bias and penalties
-    std::vector<Candidate> candidates;  // [n_tokens]
-    std::vector<Candidate> best;        // alternatives of a logprob
+    std::vector<Candidate> candidates;  // at most [n_tokens]
+    std::vector<Candidate> best;        // at most [kMaxLogprobs]: alternatives of a logprob
 
-    void reserve(const Vocabulary& vocabulary);
+    void reserve(const OutputIds& ids);
 };
 
 /// Chooses tokens for one request. The order of operations is that of Hugging Face transformers
@@ -54,8 +55,8 @@ struct SamplerScratch {
 /// likely, everywhere. Frequency and presence count generated tokens, repetition also the prompt.
 class Sampler {
 public:
-    /// The vocabulary outlives the sampler.
-    Sampler(const SamplingOptions& options, const Vocabulary& vocabulary);
+    /// `ids` outlives the sampler.
+    Sampler(const SamplingOptions& options, const OutputIds& ids);
 
     /// Tells of tokens of the prompt and of each generated token, for the penalties.
     void observe_prompt(std::span<const int32_t> tokens);
@@ -67,11 +68,15 @@ public:
 
 private:
     std::span<const float> adjust(std::span<const float> logits, SamplerScratch& scratch) const;
-    int32_t draw(std::span<const float> logits, float best, double uniform,
-                 SamplerScratch& scratch) const;
+    int32_t draw(std::span<const float> logits, float best, double uniform) const;
+    int32_t draw_kept(std::span<const float> logits, float best, double uniform,
+                      SamplerScratch& scratch) const;
+    size_t top_p_prefix(std::vector<SamplerScratch::Candidate>& candidates, float best,
+                        double wanted) const;
+    double weight(float logit, float best) const;
 
     SamplingOptions options_;
-    const Vocabulary& vocabulary_;
+    const OutputIds& ids_;
     bool adjusts_ = false;
     bool counts_ = false;
     std::vector<int32_t> count_;  // [n_tokens]: -1 unseen, else times generated
@@ -82,7 +87,7 @@ private:
 /// log-softmax, in double, over all rows of the head as the model computed them: before bias,
 /// penalties and temperature, padding included, as reference implementations report it. Padding is
 /// never an alternative. Throws Error(kDevice) like Sampler::sample.
-void append_logprobs(std::span<const float> logits, const Vocabulary& vocabulary,
+void append_logprobs(std::span<const float> logits, const OutputIds& ids,
                      TokenLogprob token, SamplerScratch& scratch, std::vector<TokenLogprob>& out);
 
 }  // namespace fathom

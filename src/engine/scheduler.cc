@@ -116,37 +116,39 @@ bool Scheduler::fill_pages(Sequence& sequence) {
         const int32_t page = take_page(sequence);
         if (page < 0) return false;
         sequence.pages.push_back(page);
+        sequence.n_pages.store(static_cast<int32_t>(sequence.pages.size()),
+                               std::memory_order_relaxed);
     }
     return true;
 }
 
 int32_t Scheduler::take_page(const Sequence& taker) {
-    if (pool_.n_free() == 0) {
-        if (idle_.first != nullptr) {
-            Sequence& loser = *idle_.first;
-            pool_.release(give_last_page(loser));
-            if (loser.pages.empty()) move(loser, Sequence::State::kAbsent);
-            return pool_.reserve();
-        }
-        for (Sequence* at = waiting_.last; at != nullptr; at = at->previous) {
-            if (at->pages.empty()) continue;
-            pool_.release(give_last_page(*at));
-            return pool_.reserve();
-        }
-        if (running_.last == &taker) return -1;
-        Sequence& loser = *running_.last;
-        pool_.release(give_last_page(loser));
-        move(loser, Sequence::State::kWaiting);
+    if (pool_.n_free() > 0) return pool_.reserve();
+    if (idle_.first != nullptr) {
+        Sequence& loser = *idle_.first;
+        give_last_page(loser);
+        if (loser.pages.empty()) move(loser, Sequence::State::kAbsent);
+        return pool_.reserve();
     }
+    for (Sequence* at = waiting_.last; at != nullptr; at = at->previous) {
+        if (at->pages.empty()) continue;
+        give_last_page(*at);
+        return pool_.reserve();
+    }
+    Sequence* const loser = running_.last;
+    if (loser == nullptr || loser == &taker) return -1;
+    give_last_page(*loser);
+    move(*loser, Sequence::State::kWaiting);
     return pool_.reserve();
 }
 
-int32_t Scheduler::give_last_page(Sequence& sequence) {
-    const int32_t page = sequence.pages.back();
+void Scheduler::give_last_page(Sequence& sequence) {
+    pool_.release(sequence.pages.back());
     sequence.pages.pop_back();
-    const int64_t held = static_cast<int64_t>(sequence.pages.size()) * kPageTokens;
-    sequence.n_cached = std::min(sequence.n_cached, held);
-    return page;
+    const size_t held = sequence.pages.size();
+    sequence.n_pages.store(static_cast<int32_t>(held), std::memory_order_relaxed);
+    sequence.n_cached =
+        std::min(sequence.n_cached, static_cast<int64_t>(held) * int64_t{kPageTokens});
 }
 
 int64_t Scheduler::pages_within_reach(const Sequence& taker) const {
@@ -158,7 +160,7 @@ int64_t Scheduler::pages_within_reach(const Sequence& taker) const {
 }
 
 void Scheduler::release_pages(Sequence& sequence, size_t n_keep) {
-    while (sequence.pages.size() > n_keep) pool_.release(give_last_page(sequence));
+    while (sequence.pages.size() > n_keep) give_last_page(sequence);
 }
 
 SequenceList* Scheduler::list_of(Sequence::State state) {
@@ -220,7 +222,7 @@ void Scheduler::serve(Sequence& sequence, int64_t n_rows) {
     const int64_t start = sequence.n_cached;
     const auto n_logits = [&](int64_t rows) {
         const int64_t end = start + rows;
-        const int64_t from = std::max(start, sequence.logits_from);
+        const int64_t from = std::max(start, sequence.logits_from);  // -1 is below any start
         const int64_t ranged = std::max<int64_t>(0, std::min(end, sequence.logits_to) - from);
         return ranged + (end == sequence.n_tokens && sequence.wants_last ? 1 : 0);
     };
@@ -233,6 +235,7 @@ void Scheduler::serve(Sequence& sequence, int64_t n_rows) {
     if (n_rows <= 0) return;
     const auto rows = static_cast<int32_t>(n_rows);
     const auto logits = static_cast<int32_t>(n_logits(n_rows));
+    if (sequence.logits_from < 0) sequence.logits_from = start;
     rows_.push_back({&sequence, rows, logits});
     rows_left_ -= rows;
     logit_rows_left_ -= logits;

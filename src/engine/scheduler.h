@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -16,13 +17,15 @@ struct Sequence {
     // Written by the owner before submit() and between steps.
     int64_t n_tokens = 0;
     int64_t n_cached = 0;
-    int64_t logits_from = 0;  // rows at positions [logits_from, logits_to) want logits,
-    int64_t logits_to = 0;
+    int64_t logits_from = 0;  // rows at positions [logits_from, logits_to) want logits, -1 as
+    int64_t logits_to = 0;    // logits_from meaning the first row that is given,
     bool wants_last = true;   // and the transcript's last row, where this is set
     bool paused = false;      // its reader is slow: it gets no rows until this is false
+    void* owner = nullptr;    // whatever the owner wants to find again
 
     // Written by the scheduler.
     std::vector<int32_t> pages;  // capacity for the whole context from the beginning
+    std::atomic<int32_t> n_pages{0};  // pages.size() for those who may not look
     State state = State::kAbsent;
     uint64_t arrival = 0;
     uint64_t served = 0;  // last step with a row of this sequence; idle: when it became idle
@@ -106,7 +109,7 @@ private:
     void admit();
     bool fill_pages(Sequence& sequence);
     int32_t take_page(const Sequence& taker);
-    int32_t give_last_page(Sequence& sequence);
+    void give_last_page(Sequence& sequence);
     int64_t pages_within_reach(const Sequence& taker) const;
     void release_pages(Sequence& sequence, size_t n_keep);
     void move(Sequence& sequence, Sequence::State state);

@@ -14,6 +14,7 @@ namespace fathom {
 class EngineModel;
 class ModelRuntime;
 class Stream;
+struct StreamState;
 
 /// What a session and the engine share. While `running` is set the engine's step alone touches
 /// `tokens`; otherwise the session's caller does. `sequence` belongs to the step at all times.
@@ -23,7 +24,6 @@ struct SessionState {
     ModelRuntime* runtime = nullptr;  // kept alive by the session's model
     std::atomic<bool> running{false};
     std::atomic<int64_t> n_tokens{0};  // tokens.size() for those who may not look
-    std::atomic<int64_t> n_pages{0};   // sequence.pages.size() likewise
     // Set once, by the session's destructor, which hands the last reference to the engine.
     std::shared_ptr<SessionState> next_closed;
 };
@@ -54,13 +54,16 @@ public:
     std::shared_ptr<Stream> generate(std::span<const int32_t> prompt,
                                      const GenerateOptions& options, AnswerStart start = {});
 
+    /// Cancels the stream that runs, if one does: the host gives its handle back.
+    void cancel() noexcept;
+
     void truncate(uint64_t n_tokens);
     SessionDescription describe() const;
 
 private:
     class Exclusive;
 
-    Session(std::shared_ptr<EngineModel> model, uint64_t context);
+    Session(std::shared_ptr<EngineModel> model, int64_t context);
     int64_t check_prompt(std::span<const int32_t> prompt, const GenerateOptions& options) const;
     void replace_transcript(std::span<const int32_t> prompt, bool append);
 
@@ -68,6 +71,7 @@ private:
     std::shared_ptr<SessionState> state_;
     int64_t context_ = 0;
     int64_t n_unchanged_ = 0;  // leading tokens that were not edited since the last request ended
+    std::weak_ptr<StreamState> stream_;  // of the last request
     std::atomic<bool> busy_{false};
 };
 
