@@ -134,6 +134,7 @@ def main():
     coder = Tokenizer.from_file(os.path.join(args.out, "tokenizer.json"))
     path = os.path.join(args.out, "model.safetensors")
     save_file(tensors(model), path, metadata={"format": "pt"})
+    os.chmod(path, 0o644)
     write_json(os.path.join(args.out, "config.json"), config(model.c))
     write_json(os.path.join(args.out, "generation_config.json"),
                dict(_from_model_config=True, bos_token_id=0, eos_token_id=1, do_sample=False))
