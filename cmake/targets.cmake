@@ -34,6 +34,24 @@ function(fathom_link_layers target)
   endforeach()
 endfunction()
 
+# fathom_lower_glibc_floor(): what was built here also loads under glibc 2.31.
+function(fathom_lower_glibc_floor)
+  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    return()
+  endif()
+  include(CheckSymbolExists)
+  set(CMAKE_REQUIRED_DEFINITIONS -D_GNU_SOURCE)
+  check_symbol_exists(_dl_find_object "dlfcn.h" FATHOM_HAVE_DL_FIND_OBJECT)
+  if(FATHOM_HAVE_DL_FIND_OBJECT)
+    target_sources(fathom PRIVATE ${PROJECT_SOURCE_DIR}/src/abi/glibc_floor.c)
+    set_source_files_properties(${PROJECT_SOURCE_DIR}/src/abi/glibc_floor.c
+      TARGET_DIRECTORY fathom PROPERTIES COMPILE_OPTIONS "-Wall;-Wextra;-ffunction-sections")
+    # Before glibc 2.34 the thread functions are in libpthread.
+    target_link_options(fathom PRIVATE -Wl,--push-state,--no-as-needed,-l:libpthread.so.0
+      -Wl,--pop-state)
+  endif()
+endfunction()
+
 # fathom_shared_library(): target fathom, libfathom.so.1. Nothing but the names listed in
 # src/abi/fathom.map leaves it, and nothing of the host's can replace what is inside.
 function(fathom_shared_library)
@@ -59,6 +77,7 @@ function(fathom_shared_library)
   if(NOT FATHOM_SANITIZE)
     # No C++ type crosses the ABI, so the C++ runtime is our own copy: the host's may be any other.
     target_link_options(fathom PRIVATE -Wl,--no-undefined -static-libstdc++ -static-libgcc)
+    fathom_lower_glibc_floor()
   endif()
 endfunction()
 

@@ -15,6 +15,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 NEEDED = {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "libpthread.so.0", "libdl.so.2"}
 
+GLIBC_FLOOR = (2, 31)  # What is promised; src/abi/glibc_floor.c is how it is kept.
+
 # Imports that no host wants to see, and the reason where one is there all the same.
 BANNED = {
     "abort", "exit", "_exit", "_Exit", "quick_exit", "__assert_fail", "atexit", "raise", "kill",
@@ -82,12 +84,18 @@ def check_dynamic(library):
         yield "has an executable stack"
 
 
-def glibc_floor(library):
-    out = run("objdump", "-T", library)
-    versions = {tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_([\d.]+)", out)}
-    top = max(versions)
-    names = re.findall(rf"\(?GLIBC_{re.escape('.'.join(map(str, top)))}\)?\s+(\w+)", out)
-    return ".".join(map(str, top)), sorted(set(names))
+def glibc_imports(library):
+    """Pairs of a glibc version, as numbers, and a name imported in that version."""
+    out = run("nm", "-D", "--undefined-only", library)
+    return [(tuple(map(int, version.split("."))), name)
+            for name, version in re.findall(r"^\s+[Uw] ([^@\s]+)@GLIBC_([\d.]+)", out, re.M)]
+
+
+def check_glibc(library):
+    for version, name in glibc_imports(library):
+        if version > GLIBC_FLOOR:
+            yield (f"imports {name} of glibc {'.'.join(map(str, version))}; the floor is "
+                   f"{'.'.join(map(str, GLIBC_FLOOR))}: see src/abi/glibc_floor.c")
 
 
 def check_objects(folder):
@@ -105,15 +113,15 @@ def check_objects(folder):
 def main():
     library = sys.argv[1]
     findings = []
-    for check in (check_exports, check_imports, check_dynamic):
+    for check in (check_exports, check_imports, check_dynamic, check_glibc):
         findings += check(library)
     if len(sys.argv) > 2:
         findings += check_objects(sys.argv[2])
     for finding in findings:
         print(f"{os.path.basename(library)}: {finding}")
-    floor, names = glibc_floor(library)
-    print(f"library: {len(findings)} findings, {os.path.getsize(library)} bytes, needs glibc {floor} "
-          f"or later ({', '.join(names)})")
+    top = max(version for version, _ in glibc_imports(library))
+    print(f"library: {len(findings)} findings, {os.path.getsize(library)} bytes, needs glibc "
+          f"{'.'.join(map(str, top))}")
     return 1 if findings else 0
 
 
