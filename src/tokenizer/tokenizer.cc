@@ -6,6 +6,8 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "tokenizer/byte_level.h"
+#include "tokenizer/sentencepiece.h"
+#include "tokenizer/sentencepiece_model.h"
 #include "tokenizer/tokenizer_json.h"
 
 namespace fathom {
@@ -25,8 +27,11 @@ std::shared_ptr<const Tokenizer> Tokenizer::open(const Directory& folder) {
     const std::shared_ptr<Tokenizer> tokenizer(new Tokenizer());
     if (folder.contains("tokenizer.json")) {
         tokenizer->read_json(folder.open("tokenizer.json").read_all(kTokenizerFileBytesMax));
+    } else if (folder.contains("tokenizer.model")) {
+        tokenizer->read_model(folder.open("tokenizer.model").read_all(kSentencePieceFileBytesMax));
     } else {
-        fail(Status::kUnsupported, folder.path(), ": found no tokenizer.json");
+        fail(Status::kUnsupported, folder.path(),
+             ": found neither tokenizer.json nor tokenizer.model");
     }
     tokenizer->index_control_tokens();
     tokenizer->read_config(folder);
@@ -40,6 +45,16 @@ void Tokenizer::read_json(std::string text) {
     TokenizerJson parts = read_tokenizer_json(document.root());
     vocabulary_ = std::move(parts.vocabulary);
     encoder_ = std::make_unique<ByteLevelEncoder>(*vocabulary_, std::move(parts));
+}
+
+void Tokenizer::read_model(std::string bytes) {
+    fingerprint_ = hash64(std::as_bytes(std::span(bytes.data(), bytes.size())));
+    auto encoder = std::make_unique<SentencePieceEncoder>(read_sentencepiece_model(std::move(bytes)));
+    vocabulary_ = encoder->take_vocabulary();
+    bos_id_ = encoder->bos_id();
+    eos_id_ = encoder->eos_id();
+    pad_id_ = encoder->pad_id();
+    encoder_ = std::move(encoder);
 }
 
 void Tokenizer::index_control_tokens() {
