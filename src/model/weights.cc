@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
+#include <tuple>
 
 #include "base/checked.h"
 #include "base/status.h"
@@ -57,10 +58,10 @@ public:
         // In the order of the files, which is not that of the plan: disks like it.
         std::vector<size_t> order(source_.stored.size());
         for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-        std::ranges::stable_sort(order, [&](size_t a, size_t b) {
+        std::ranges::sort(order, [&](size_t a, size_t b) {
             const TensorInfo& left = *source_.stored[a].data;
             const TensorInfo& right = *source_.stored[b].data;
-            return left.file != right.file ? left.file < right.file : left.offset < right.offset;
+            return std::tuple(left.file, left.offset, a) < std::tuple(right.file, right.offset, b);
         });
         for (size_t i : order) load(i);
     }

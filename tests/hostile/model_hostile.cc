@@ -1,11 +1,13 @@
 // If this fails, a config.json or a checkpoint that contradicts itself reaches arithmetic, or the
 // message does not say what is wrong. After every refusal a good checkpoint still loads.
 #include <cmath>
+#include <new>
 #include <string>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include "hostile/heap_meter.h"
 #include "model/estimate.h"
 #include "model/model.h"
 #include "unit/model_checkpoint.h"
@@ -244,6 +246,31 @@ TEST_CASE("hostile checkpoint: the file shrinks while it is read") {
         Status::kIo);
     CHECK(memory.live_bytes == 0);
     check_good_one_loads();
+}
+
+TEST_CASE("hostile host: every allocation of a load fails once") {
+    TemporaryFolder folder;
+    TestCheckpoint(kTinyV3, "F8_E4M3").write(folder);
+    const Checkpoint checkpoint(folder.path());
+    const ModelConfig config = read_model_config(checkpoint.config());
+    const BackendTable table = memory_table(true);
+    CountedMemory memory;
+    bool loaded = false;
+    for (uint64_t n = 1; !loaded; ++n) {
+        REQUIRE(n < 10000);
+        bool failed = false;
+        {
+            const FailAllocation fail_one(n);
+            try {
+                Model::load(table, &memory, checkpoint, config, {});
+                loaded = true;
+            } catch (const std::bad_alloc&) {
+                failed = true;
+            }
+        }
+        REQUIRE(failed != loaded);
+        REQUIRE(memory.live_bytes == 0);
+    }
 }
 
 TEST_CASE("unknown tensors in a loaded layer are noted, elsewhere ignored") {
