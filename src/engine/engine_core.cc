@@ -73,6 +73,15 @@ void EngineCore::close(std::shared_ptr<SessionState> session) noexcept {
     settle_if_idle();
 }
 
+void EngineCore::log(int32_t level, std::string_view text) noexcept {
+    try {
+        const std::lock_guard lock(log_mutex_);
+        options_.log(level, text);
+    } catch (...) {
+        // A hook that throws is the host's mistake; the record is lost and nothing else.
+    }
+}
+
 void EngineCore::settle_if_idle() noexcept {
     if (gate_.try_enter()) {
         settle();
@@ -165,7 +174,9 @@ void EngineCore::run_executor() noexcept {
         }
         const bool more = step_once();
         const uint64_t until_ns = earliest_deadline_ns_;
+        const bool has_news = std::exchange(failure_is_news_, false);
         gate_.leave_executor();
+        if (has_news) log(kLogWarning, failure_);
         if (!more) work_.wait(seen, until_ns);
     }
 }
@@ -180,11 +191,19 @@ bool EngineCore::step(uint64_t budget_ns) {
     const uint64_t start_ns = now_ns();
     bool more = false;
     do {
-        gate_.enter();
-        more = step_once();
-        gate_.leave();
+        more = step_as_guest();
     } while (more && now_ns() - start_ns < budget_ns);
     stepping_.store(false);
+    return more;
+}
+
+bool EngineCore::step_as_guest() noexcept {
+    gate_.enter();
+    const bool more = step_once();
+    const bool has_news = std::exchange(failure_is_news_, false);
+    gate_.leave();
+    // The text does not change any more: the device fails once.
+    if (has_news) log(kLogWarning, failure_);
     return more;
 }
 
@@ -253,10 +272,10 @@ ModelRuntime* EngineCore::next_runtime() noexcept {
 void EngineCore::fail_device(Status status, std::string_view text) noexcept {
     try {
         failure_.assign(text);
-        options_.log(kLogWarning, failure_);
     } catch (...) {
         failure_.clear();
     }
+    failure_is_news_ = true;
     device_status_.store(static_cast<int32_t>(status));
     for (const std::shared_ptr<ModelRuntime>& model : models_) model->fail_all(status, failure_);
 }
@@ -311,9 +330,7 @@ void EngineCore::wait_until_finished(uint64_t until_ns) {
             finished_.wait(seen_finished, until_ns);
             continue;
         }
-        gate_.enter();
-        const bool more = step_once();
-        gate_.leave();
+        const bool more = step_as_guest();
         if (!more && n_active_.load() > 0) work_.wait(seen_work, until_ns);
     }
 }

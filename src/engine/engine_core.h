@@ -39,6 +39,8 @@ public:
     void close(std::shared_ptr<SessionState> session) noexcept;
     /// Ends cancelled requests now if no step runs; else the step does.
     void settle_if_idle() noexcept;
+    /// Tells the host's hook, one record at a time. Not to be called with a lock held.
+    void log(int32_t level, std::string_view text) noexcept;
     /// Async-signal-safe.
     void wake() noexcept { work_.wake(); }
     /// Woken with each event of each stream.
@@ -66,6 +68,7 @@ private:
     void refuse_unless_accepting() const;
     void run_executor() noexcept;
     bool step_once() noexcept;
+    bool step_as_guest() noexcept;
     void settle() noexcept;
     ModelRuntime* next_runtime() noexcept;
     void fail_device(Status status, std::string_view text) noexcept;
@@ -80,6 +83,8 @@ private:
     size_t next_model_ = 0;                             // under the gate
     uint64_t earliest_deadline_ns_ = UINT64_MAX;        // under the gate
     std::string failure_;                               // under the gate
+    bool failure_is_news_ = false;                      // under the gate: not logged yet
+    std::mutex log_mutex_;
 
     mutable std::mutex inbox_mutex_;
     std::list<Request> inbox_;              // at most one request for each session

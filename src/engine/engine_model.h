@@ -60,7 +60,7 @@ private:
     void reserve(const Plan& plan, const RuntimePlan& runtime, uint64_t kv_page_bytes,
                  uint64_t weight_bytes);
     void start(ModelParts parts);
-    void read_facts(const Checkpoint& checkpoint);
+    void read_facts(const Checkpoint& checkpoint, const ModelParts& parts);
 
     std::shared_ptr<Engine> engine_;
     std::shared_ptr<ModelRuntime> runtime_;

@@ -114,15 +114,38 @@ FinishReason Request::accept(int32_t token) {
     parts_.session->n_tokens.store(n_tokens, std::memory_order_relaxed);
     sampler_.observe_generated(token);
     ids_waiting_.push_back(token);
-    ++usage_.output_tokens;
+    OutputParser* const parser = parts_.parser.get();
+    ++(parser != nullptr && parser->in_reasoning() ? usage_.reasoning_tokens
+                                                   : usage_.output_tokens);
     if (contains(parts_.end_ids, token)) return FinishReason::kEndOfTurn;
     if (contains(parts_.options.stop_ids, token)) return FinishReason::kStop;
-    deliver_pieces();
+    if (parser == nullptr) {
+        deliver_ids();
+    } else {
+        parser->push(token);
+        deliver_pieces();
+        if (parser->stopped()) return FinishReason::kStop;
+    }
     return n_tokens >= parts_.n_tokens_most ? FinishReason::kLength : FinishReason::kNone;
 }
 
+/// What the parser is certain of. Ids whose text it still holds back go with a later event.
 void Request::deliver_pieces() {
-    parts_.stream->queue.push_text(EventType::kText, {}, ids_waiting_);
+    for (const OutputParser::Piece& piece : parts_.parser->pieces()) {
+        const bool is_reasoning = piece.kind == OutputParser::Kind::kReasoning;
+        parts_.stream->queue.push_text(is_reasoning ? EventType::kReasoning : EventType::kText,
+                                       piece.text, ids_waiting_);
+        ids_waiting_.clear();
+    }
+    if (ids_waiting_.empty()) deliver_logprobs();
+}
+
+/// An event without text: there is no tokenizer, or the answer is over and its last tokens have
+/// no text, but log-probabilities that are to follow the ids that they belong to.
+void Request::deliver_ids() {
+    const bool is_reasoning = parts_.parser != nullptr && parts_.parser->in_reasoning();
+    parts_.stream->queue.push_text(is_reasoning ? EventType::kReasoning : EventType::kText, {},
+                                   ids_waiting_);
     ids_waiting_.clear();
     deliver_logprobs();
 }
@@ -134,8 +157,11 @@ void Request::deliver_logprobs() {
 }
 
 void Request::deliver_rest() {
-    if (logprobs_waiting_.empty()) return;
-    deliver_pieces();
+    if (parts_.parser != nullptr) {
+        parts_.parser->finish();
+        deliver_pieces();
+    }
+    if (!logprobs_waiting_.empty()) deliver_ids();
 }
 
 void Request::finish(const Ending& ending) noexcept {

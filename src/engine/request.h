@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dialect/output_parser.h"
 #include "engine/generate_options.h"
 #include "engine/sampler.h"
 #include "engine/session.h"
@@ -20,6 +21,7 @@ struct RequestParts {
     std::shared_ptr<StreamState> stream;
     GenerateOptions options;
     std::vector<int32_t> end_ids;          // end of turn; empty where it is to be ignored
+    std::unique_ptr<OutputParser> parser;  // null without a tokenizer: ids, no text
     int64_t n_cached_most = 0;  // leading tokens of the transcript that may be in the KV cache
     int64_t n_tokens_most = 0;  // length at which the answer ends
     uint64_t posted_ns = 0;
@@ -84,6 +86,7 @@ private:
     FinishReason generate(const Computed& computed, SamplerScratch& scratch);
     FinishReason accept(int32_t token);
     void deliver_pieces();
+    void deliver_ids();
     void deliver_rest();
     void deliver_logprobs();
 

@@ -69,12 +69,11 @@ std::shared_ptr<Stream> Session::generate(std::span<const int32_t> prompt,
     parts.stream = std::make_shared<StreamState>(core.events());
     parts.options = options;
     if (!options.has(kGenerateIgnoreEos)) parts.end_ids = model_->end_ids();
+    parts.parser = make_parser(options, start);
     parts.n_tokens_most = n_tokens_most;
     parts.posted_ns = core.now_ns();
     auto stream =
         std::make_shared<Stream>(shared_from_this(), model_->core(), parts.stream);
-    static_cast<void>(start);
-
     stream_ = parts.stream;
     replace_transcript(prompt, options.has(kGenerateAppend));
     parts.n_cached_most = n_unchanged_;
@@ -91,6 +90,17 @@ std::shared_ptr<Stream> Session::generate(std::span<const int32_t> prompt,
         throw;
     }
     return stream;
+}
+
+std::unique_ptr<OutputParser> Session::make_parser(const GenerateOptions& options,
+                                                   AnswerStart start) const {
+    if (model_->tokenizer() == nullptr) {
+        if (options.stop.empty()) return nullptr;
+        fail(Status::kInvalidArgument, "generate options: stop: found ", options.stop.size(),
+             " stop strings, but the model's folder has no tokenizer to make text");
+    }
+    return std::make_unique<OutputParser>(*model_->tokenizer(), *model_->dialect(),
+                                          start.in_reasoning, options.stop);
 }
 
 /// Throws unless the prompt and its answer can be computed; returns the most tokens that the

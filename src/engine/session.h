@@ -13,6 +13,7 @@ namespace fathom {
 
 class EngineModel;
 class ModelRuntime;
+class OutputParser;
 class Stream;
 struct StreamState;
 
@@ -64,6 +65,8 @@ private:
     class Exclusive;
 
     Session(std::shared_ptr<EngineModel> model, int64_t context);
+    std::unique_ptr<OutputParser> make_parser(const GenerateOptions& options,
+                                              AnswerStart start) const;
     int64_t check_prompt(std::span<const int32_t> prompt, const GenerateOptions& options) const;
     void replace_transcript(std::span<const int32_t> prompt, bool append);
 

@@ -18,7 +18,9 @@ public:
     explicit Random(uint64_t seed) : state_(seed * 0x9E3779B97F4A7C15 + 1) {}
     uint64_t next();
     int64_t between(int64_t low, int64_t high);
-    bool chance(double probability) { return static_cast<double>(next() >> 11) * 0x1p-53 < probability; }
+    bool chance(double probability) {
+        return static_cast<double>(next() >> 11) * 0x1p-53 < probability;
+    }
     template <typename T>
     const T& pick(const std::vector<T>& values) {
         return values[static_cast<size_t>(between(0, static_cast<int64_t>(values.size()) - 1))];
