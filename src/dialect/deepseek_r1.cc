@@ -11,8 +11,8 @@ using Calls = V3Style::Calls;
 /// January 2025 with the change of February: the prompt opens the reasoning.
 bool render_january(std::span<const Message> messages, const RenderOptions& options,
                     PromptSegments& out) {
-    return render_v3(messages, options,
-                     V3Style{.drops_reasoning = true, .opens_reasoning = true}, out);
+    return render_v3(messages, options, V3Style{.drops_reasoning = true, .opens_reasoning = true},
+                     out);
 }
 
 /// R1-0528 opens its reasoning itself, and closes every list of tool calls.

@@ -13,7 +13,7 @@ constinit const Dialect kRaw{"raw", nullptr};
 constinit const Dialect kUnknown{"unknown", nullptr};
 
 constinit const Dialect* const kDialects[] = {
-    &kDeepSeekV2,     &kDeepSeekV25,       &kDeepSeekV3,  &kDeepSeekR1,      &kDeepSeekR1May,
+    &kDeepSeekV2,     &kDeepSeekV25,        &kDeepSeekV3,  &kDeepSeekR1,      &kDeepSeekR1May,
     &kDeepSeekR1Qwen, &kDeepSeekR1LlamaCpp, &kDeepSeekV31, &kDeepSeekV31Pair, &kRaw,
 };
 
@@ -115,9 +115,8 @@ bool Dialect::render(const Tokenizer& tokenizer, std::span<const Message> messag
         text.clear();
     };
     for (const PromptSegment& segment : segments.list()) {
-        const int32_t id = segment.kind == PromptSegment::Kind::kText
-                               ? -1
-                               : tokenizer.find_token(segment.text);
+        const int32_t id =
+            segment.kind == PromptSegment::Kind::kText ? -1 : tokenizer.find_token(segment.text);
         if (tokenizer.is_control(id)) {
             flush();
             out.push_back(id);

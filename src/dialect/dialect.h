@@ -78,8 +78,7 @@ public:
     };
 
     constexpr Dialect(std::string_view name, Render function,
-                      Reasoning reasoning = Reasoning::kNone,
-                      bool newlines = false)
+                      Reasoning reasoning = Reasoning::kNone, bool newlines = false)
         : name_(name), render_(function), reasoning_(reasoning), newlines_(newlines) {}
 
     std::string_view name() const { return name_; }

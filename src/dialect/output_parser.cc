@@ -52,8 +52,8 @@ OutputParser::OutputParser(const Tokenizer& tokenizer, const Dialect& dialect, b
     }
     // Most of these are not marked special in tokenizer.json, so nobody else leaves them out. Tool
     // tokens stay: their spelling is how a host sees a tool call.
-    for (const std::string_view name : {kBosToken, kEosToken, kPadToken, kUserToken,
-                                        kAssistantToken}) {
+    for (const std::string_view name :
+         {kBosToken, kEosToken, kPadToken, kUserToken, kAssistantToken}) {
         const int32_t id = tokenizer.find_token(name);
         if (tokenizer.is_control(id)) silent_.push_back(id);
     }
@@ -62,8 +62,8 @@ OutputParser::OutputParser(const Tokenizer& tokenizer, const Dialect& dialect, b
 }
 
 bool OutputParser::is_silent(int32_t id) const {
-    return tokenizer_.is_special(id) || std::find(silent_.begin(), silent_.end(), id) !=
-                                            silent_.end();
+    return tokenizer_.is_special(id) ||
+           std::find(silent_.begin(), silent_.end(), id) != silent_.end();
 }
 
 void OutputParser::push(int32_t id) {
@@ -161,7 +161,8 @@ void OutputParser::scan_text() {
 
 void OutputParser::skip_newlines() {
     while (newlines_to_skip_ > 0 && delivered_ < buffer_.size()) {
-        newlines_to_skip_ = buffer_[delivered_] == '\n' ? uint8_t(newlines_to_skip_ - 1) : uint8_t{0};
+        newlines_to_skip_ =
+            buffer_[delivered_] == '\n' ? uint8_t(newlines_to_skip_ - 1) : uint8_t{0};
         if (buffer_[delivered_] != '\n') break;
         ++delivered_;
         scanned_ = std::max(scanned_, delivered_);

@@ -84,9 +84,10 @@ const AddedToken* AddedTokens::longest_at(std::string_view text, size_t at) cons
         const auto byte_of = [depth](const AddedToken& token) {
             return static_cast<unsigned char>(token.content[depth]);
         };
-        low = std::partition_point(low, high, [&](const AddedToken& t) { return byte_of(t) < byte; });
-        high =
-            std::partition_point(low, high, [&](const AddedToken& t) { return byte_of(t) == byte; });
+        low =
+            std::partition_point(low, high, [&](const AddedToken& t) { return byte_of(t) < byte; });
+        high = std::partition_point(low, high,
+                                    [&](const AddedToken& t) { return byte_of(t) == byte; });
     }
     return best;
 }

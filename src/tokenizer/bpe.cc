@@ -80,8 +80,8 @@ void Bpe::check_order() {
         if (slot == kNoRank) continue;
         const uint32_t rank = slot & kRankMask;
         const BpeMerge& merge = merges_[rank];
-        const uint32_t needed = std::max(made[static_cast<size_t>(merge.left)],
-                                         made[static_cast<size_t>(merge.right)]);
+        const uint32_t needed =
+            std::max(made[static_cast<size_t>(merge.left)], made[static_cast<size_t>(merge.right)]);
         if (needed > rank) ordered_ = false;
     }
 }
@@ -289,8 +289,7 @@ public:
 private:
     void update(uint32_t at) {
         const uint32_t right = next_[at];
-        ranks_[at] = right == kNone ? kNoRank
-                                    : bpe_.find_rank(symbols_[at], symbols_[right]);
+        ranks_[at] = right == kNone ? kNoRank : bpe_.find_rank(symbols_[at], symbols_[right]);
     }
 
     const Bpe& bpe_;
@@ -336,7 +335,7 @@ void Bpe::encode_buckets(std::string_view piece, std::vector<int32_t>& out) cons
         uint32_t next;
     };
     Chain chain(*this, piece);
-    std::vector<uint32_t> heads(merges_.size(), kNone);      // [rank], newest entry first
+    std::vector<uint32_t> heads(merges_.size(), kNone);       // [rank], newest entry first
     std::vector<uint64_t> occupied(merges_.size() / 64 + 1);  // a bit per rank
     std::vector<Entry> entries;
     entries.reserve(chain.size());

@@ -63,11 +63,12 @@ private:
     std::vector<uint32_t> slots_;       // ranks by pair: open addressing, a power of two
     std::vector<uint32_t> byte_ranks_;  // [256 * 256] of two neighbouring bytes
     std::vector<uint8_t> whole_;  // [id] a piece with these bytes is encoded as this one token
-    std::vector<uint32_t> makers_;  // [id] rank of its merge; empty unless merges make control tokens
-    int32_t byte_tokens_[256];    // -1 where there is none
-    int32_t replacement_[3];      // the bytes of U+FFFD
+    std::vector<uint32_t>
+        makers_;                // [id] rank of its merge; empty unless merges make control tokens
+    int32_t byte_tokens_[256];  // -1 where there is none
+    int32_t replacement_[3];    // the bytes of U+FFFD
     size_t symbols_per_byte_ = 1;  // at most: 3 where a byte has no token
-    bool ordered_ = true;  // a merge never makes a pair of lower rank than its own
+    bool ordered_ = true;          // a merge never makes a pair of lower rank than its own
 };
 
 }  // namespace fathom

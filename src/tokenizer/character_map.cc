@@ -9,7 +9,7 @@
 namespace fathom {
 namespace {
 
-constexpr size_t kPrefixesMax = 32;      // results that the library has room for
+constexpr size_t kPrefixesMax = 32;        // results that the library has room for
 constexpr size_t kReplacementBytes = 128;  // 18 characters are the longest of Unicode's own
 
 template <typename... Parts>
@@ -78,7 +78,8 @@ private:
     uint8_t& prefixes_at(uint32_t base) {
         // The library looks at base ^ c for every byte c of a text before it knows the label.
         if ((size_t{base} | 255) >= prefixes_.size()) {
-            bad("found offset ", base, ", wanted less than ", prefixes_.size(), " with all children");
+            bad("found offset ", base, ", wanted less than ", prefixes_.size(),
+                " with all children");
         }
         return prefixes_[base];
     }

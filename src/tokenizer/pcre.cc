@@ -76,7 +76,8 @@ private:
                 out_.push_back('^');
                 ++at_;
             }
-            if (at_ < pattern_.size() && pattern_[at_] == ']') refuse("\\] at the start of a class");
+            if (at_ < pattern_.size() && pattern_[at_] == ']')
+                refuse("\\] at the start of a class");
             return;
         }
         out_.push_back(c);
@@ -96,11 +97,21 @@ private:
         if (at_ + 1 == pattern_.size()) refuse("a character after \\");
         const char kind = pattern_[at_ + 1];
         switch (kind) {
-            case 's': case 'd': case 'w': return shorthand(kind, false);
-            case 'S': case 'D': case 'W': return shorthand(static_cast<char>(kind | 0x20), true);
+            case 's':
+            case 'd':
+            case 'w': return shorthand(kind, false);
+            case 'S':
+            case 'D':
+            case 'W': return shorthand(static_cast<char>(kind | 0x20), true);
             case 'p': return property();
             case 'u': return code_unit();
-            case 'n': case 'r': case 't': case 'f': case 'b': case 'B': case 'x': break;
+            case 'n':
+            case 'r':
+            case 't':
+            case 'f':
+            case 'b':
+            case 'B':
+            case 'x': break;
             default:
                 if ((kind >= '0' && kind <= '9') || (kind >= 'A' && kind <= 'Z') ||
                     (kind >= 'a' && kind <= 'z')) {
@@ -175,10 +186,10 @@ Regex::Regex(std::string_view pattern) : pattern_(pattern) {
     if (context == nullptr) fail_match(PCRE2_ERROR_NOMEMORY, 0);
     pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
     // Ruby's ^ and $ match at every line, hence MULTILINE.
-    code_ = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                          PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_USE_OFFSET_LIMIT |
-                              PCRE2_NEVER_BACKSLASH_C,
-                          &code, &offset, context.get());
+    code_ = pcre2_compile(
+        reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_USE_OFFSET_LIMIT | PCRE2_NEVER_BACKSLASH_C,
+        &code, &offset, context.get());
     if (code_ == nullptr) {
         unsigned char message[160] = {};
         pcre2_get_error_message(code, message, sizeof message);
@@ -202,7 +213,8 @@ void Regex::fail_match(int32_t code, size_t offset) const {
 }
 
 void Regex::find_all(std::string_view text, uint32_t base, std::vector<Piece>& out) const {
-    const std::unique_ptr<pcre2_match_data, FreeMatchData> data(pcre2_match_data_create(1, nullptr));
+    const std::unique_ptr<pcre2_match_data, FreeMatchData> data(
+        pcre2_match_data_create(1, nullptr));
     const std::unique_ptr<pcre2_match_context, FreeMatchContext> context(
         pcre2_match_context_create(nullptr));
     if (data == nullptr || context == nullptr) fail_match(PCRE2_ERROR_NOMEMORY, base);
@@ -216,10 +228,10 @@ void Regex::find_all(std::string_view text, uint32_t base, std::vector<Piece>& o
     size_t calls = 0;
     while (at <= text.size()) {
         pcre2_set_offset_limit(context.get(), at + kStartsPerCall);
-        const int found = pcre2_match(code_of(code_), subject, text.size(), at,
-                                      PCRE2_NO_UTF_CHECK, data.get(), context.get());
-        const bool slow = (++calls & 15) == 0 &&
-                          std::chrono::steady_clock::now() - begin_time > kSearchTime;
+        const int found = pcre2_match(code_of(code_), subject, text.size(), at, PCRE2_NO_UTF_CHECK,
+                                      data.get(), context.get());
+        const bool slow =
+            (++calls & 15) == 0 && std::chrono::steady_clock::now() - begin_time > kSearchTime;
         if ((found < 0 && found != PCRE2_ERROR_NOMATCH) || slow) {
             fail_match(found, size_t{base} + at);
         }

@@ -10,7 +10,6 @@ namespace fathom {
 
 class Regex;
 
-
 /// A stretch of text that byte-pair encoding may not merge across: bytes [begin, end).
 struct Piece {
     uint32_t begin;

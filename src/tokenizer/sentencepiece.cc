@@ -87,8 +87,7 @@ SentencePieceEncoder::SentencePieceEncoder(SentencePieceModel model) {
     } catch (const std::bad_alloc&) {
         throw;
     } catch (const std::exception& failure) {
-        fail(Status::kFormat, "tokenizer.model: SentencePiece: ",
-             printable(failure.what(), 300));
+        fail(Status::kFormat, "tokenizer.model: SentencePiece: ", printable(failure.what(), 300));
     }
     make_vocabulary(model);
 }

@@ -151,7 +151,8 @@ private:
         while (reader.next()) {
             if (reader.field() == 1) out.text = reader.bytes();
             if (reader.field() == 2 && !std::isfinite(reader.real())) {
-                bad(reader.offset(), "piece ", model_.pieces.size(), ": found a score that is not "
+                bad(reader.offset(), "piece ", model_.pieces.size(),
+                    ": found a score that is not "
                     "finite");
             }
             if (reader.field() != 3) continue;
@@ -165,8 +166,8 @@ private:
         }
         const size_t size = out.text.size();
         if (size == 0 || size > kPieceBytesMax || out.text.find('\0') != out.text.npos) {
-            bad(begin, "piece ", model_.pieces.size(), ": found ", size,
-                " bytes, wanted 1 to ", kPieceBytesMax, " without NUL");
+            bad(begin, "piece ", model_.pieces.size(), ": found ", size, " bytes, wanted 1 to ",
+                kPieceBytesMax, " without NUL");
         }
         if (out.type == Type::kUserDefined && !is_white(out.text)) {
             out.type = Type::kControl;

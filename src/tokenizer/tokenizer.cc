@@ -49,7 +49,8 @@ void Tokenizer::read_json(std::string text) {
 
 void Tokenizer::read_model(std::string bytes) {
     fingerprint_ = hash64(std::as_bytes(std::span(bytes.data(), bytes.size())));
-    auto encoder = std::make_unique<SentencePieceEncoder>(read_sentencepiece_model(std::move(bytes)));
+    auto encoder =
+        std::make_unique<SentencePieceEncoder>(read_sentencepiece_model(std::move(bytes)));
     vocabulary_ = encoder->take_vocabulary();
     bos_id_ = encoder->bos_id();
     eos_id_ = encoder->eos_id();

@@ -20,8 +20,8 @@ public:
         bytes_.fill(-1);
         char32_t next = 256;
         for (int byte = 0; byte < 256; ++byte) {
-            const bool printable = (byte >= 0x21 && byte <= 0x7E) ||
-                                   (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+            const bool printable =
+                (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
             bytes_[printable ? static_cast<size_t>(byte) : next++] = static_cast<int16_t>(byte);
         }
     }
@@ -247,7 +247,8 @@ void read_added_spellings(const std::vector<AddedToken>& added, Spellings& spell
         std::string_view& slot = spellings.of_id[id];
         if (!slot.empty() && slot != token.content) {
             fail(Status::kFormat, "tokenizer.json: added_tokens: '", printable(token.content),
-                 "': found id ", token.id, ", which '", printable(slot), "' has, wanted a free one");
+                 "': found id ", token.id, ", which '", printable(slot),
+                 "' has, wanted a free one");
         }
         slot = token.content;
         contents.push_back(token.content);
@@ -331,6 +332,21 @@ std::vector<BpeMerge> read_merges(const JsonValue& list, const TokenIndex& index
     return merges;
 }
 
+// The reference gives an added token the id that vocab has for its content, whatever the file says,
+// and moves all that follow. Such a file means different ids to different readers.
+void check_added_ids(const std::vector<AddedToken>& added, const TokenIndex& index) {
+    const ByteAlphabet alphabet;
+    std::string bytes;
+    for (const AddedToken& token : added) {
+        bytes.clear();
+        if (!alphabet.decode(token.content, bytes)) continue;
+        const int32_t id = index.find(bytes);
+        if (id < 0 || id == token.id) continue;
+        fail(Status::kFormat, "tokenizer.json: added_tokens: '", printable(token.content),
+             "': found id ", token.id, ", wanted ", id, " as in vocab");
+    }
+}
+
 std::string read_token_name(const JsonValue& root, std::string_view key) {
     const std::optional<JsonValue> value = root.find(key);
     if (!value || value->is_null()) return {};
@@ -364,6 +380,7 @@ TokenizerJson read_tokenizer_json(const JsonValue& root) {
     out.added = read_added(root);
     out.vocabulary = std::make_unique<Vocabulary>(read_vocabulary(model.at("vocab"), out.added));
     out.index.emplace(*out.vocabulary);
+    check_added_ids(out.added, *out.index);
     out.merges = read_merges(model.at("merges"), *out.index);
     return out;
 }

@@ -135,14 +135,14 @@ std::string normalize(std::string_view text, NormalForm form) {
     options |= compose ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
     if (form == NormalForm::kNfkc || form == NormalForm::kNfkd) options |= UTF8PROC_COMPAT;
     utf8proc_uint8_t* mapped = nullptr;
-    const utf8proc_ssize_t bytes = utf8proc_map(
-        reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-        static_cast<utf8proc_ssize_t>(text.size()), &mapped,
-        static_cast<utf8proc_option_t>(options));
+    const utf8proc_ssize_t bytes =
+        utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                     static_cast<utf8proc_ssize_t>(text.size()), &mapped,
+                     static_cast<utf8proc_option_t>(options));
     if (bytes == UTF8PROC_ERROR_NOMEM) fail(Status::kNoMemory, "normalizer: out of memory");
     if (bytes < 0) {
-        fail(Status::kInvalidArgument, "normalizer: text of ", text.size(), " bytes: ",
-             utf8proc_errmsg(bytes));
+        fail(Status::kInvalidArgument, "normalizer: text of ", text.size(),
+             " bytes: ", utf8proc_errmsg(bytes));
     }
     std::string out(reinterpret_cast<const char*>(mapped), static_cast<size_t>(bytes));
     std::free(mapped);

@@ -60,7 +60,9 @@ size_t utf8_valid_prefix(std::string_view text) {
 }
 
 void append_utf8(char32_t c, std::string& out) {
-    const auto tail = [&](char32_t bits) { out.push_back(static_cast<char>(0x80 | (bits & 0x3F))); };
+    const auto tail = [&](char32_t bits) {
+        out.push_back(static_cast<char>(0x80 | (bits & 0x3F)));
+    };
     if (c < 0x80) {
         out.push_back(static_cast<char>(c));
     } else if (c < 0x800) {
