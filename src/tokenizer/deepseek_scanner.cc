@@ -38,12 +38,14 @@ enum V3Kind : uint8_t {
     kOther,  // control, format, private, unassigned
     kLetter,
     kMark,
-    kSymbol,     // punctuation and symbols
-    kSpace,      // U+0020 alone
-    kNewline,    // CR and LF
-    kWhite,      // any other White_Space
-    kNumber,     // these two are cut out by earlier steps: for the words
-    kIdeograph,  // the text ends before them
+    kSymbol,   // punctuation and symbols
+    kSpace,    // U+0020 alone
+    kNewline,  // CR and LF
+    kWhite,    // any other White_Space
+    kNumber,   // these are cut out by earlier steps: for the words the text ends before them
+    kIdeograph,
+    kIdeographSymbol,  // the middle dot between katakana and its like
+    kIdeographOther,
     kEnd,
 };
 
@@ -53,18 +55,20 @@ uint8_t v3_kind(char32_t c, const void*) {
     if (is_white_space(c)) return kWhite;
     const char kind = category_class(c);
     if (kind == 'N') return kNumber;
-    if ((c >= 0x4E00 && c <= 0x9FA5) || (c >= 0x3040 && c <= 0x30FF)) return kIdeograph;
+    const bool ideograph = (c >= 0x4E00 && c <= 0x9FA5) || (c >= 0x3040 && c <= 0x30FF);
     switch (kind) {
-        case 'L': return kLetter;
-        case 'M': return kMark;
+        case 'L': return ideograph ? kIdeograph : kLetter;
+        case 'M': return ideograph ? kIdeograph : kMark;
         case 'P':
-        case 'S': return kSymbol;
-        default: return kOther;
+        case 'S': return ideograph ? kIdeographSymbol : kSymbol;
+        default: return ideograph ? kIdeographOther : kOther;
     }
 }
 
 bool is_ascii_letter(Byte byte) { return (byte | 0x20) >= 'a' && (byte | 0x20) <= 'z'; }
 bool is_word(uint8_t kind) { return kind == kLetter || kind == kMark; }
+bool is_ideograph(uint8_t kind) { return kind == kIdeograph; }
+bool ends_words(uint8_t kind) { return kind >= kNumber; }
 
 }  // namespace
 
@@ -108,7 +112,7 @@ const Byte* DeepSeekV3Scanner::match_space(const Byte* at, const Byte* end) cons
         if (kind == kNewline) after_newline = at;
     }
     if (after_newline != nullptr) return after_newline;
-    const bool ends_stretch = at == end || kind == kNumber || kind == kIdeograph;
+    const bool ends_stretch = at == end || ends_words(kind);
     return ends_stretch || last == begin ? at : last;
 }
 
@@ -120,7 +124,11 @@ const Byte* DeepSeekV3Scanner::match(const Byte* at, const Byte* end) const {
         case kNumber:
             for (int digits = 1; digits < 3 && kind_at(at, end) == kNumber; ++digits) utf8_next(at);
             return at;
-        case kIdeograph: return run(at, end, [](uint8_t k) { return k == kIdeograph; });
+        case kIdeograph: return run(at, end, is_ideograph);
+        case kIdeographSymbol: return run(at, end, [](uint8_t k) { return k == kIdeographSymbol; });
+        case kIdeographOther:
+            // The one character that a word may take along; alone it matches nothing.
+            return kind_at(at, end) == kIdeograph ? run(at, end, is_ideograph) : begin;
         case kLetter:
         case kMark: return run(at, end, is_word);
         case kNewline: return match_space(begin, end);
@@ -144,10 +152,17 @@ void DeepSeekV3Scanner::scan(std::string_view text, std::vector<Piece>& out) con
     const Byte* const base = reinterpret_cast<const Byte*>(text.data());
     const Byte* const end = base + text.size();
     const Byte* gap = base;  // begin of what no alternative has matched yet
+    bool gap_in_ideographs = false;
     const Byte* at = base;
     while (at != end) {
         const Byte* const stop = match(at, end);
         if (stop == at) {
+            const bool in_ideographs = kind_at(at, end) == kIdeographOther;
+            if (gap != at && in_ideographs != gap_in_ideographs) {
+                out.push_back(piece_between(base, gap, at));
+                gap = at;
+            }
+            gap_in_ideographs = in_ideographs;
             utf8_next(at);
             continue;
         }
