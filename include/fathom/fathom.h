@@ -1071,7 +1071,8 @@ FATHOM_API int32_t fathom_stream_notify_handle(fathom_stream* stream, int64_t* h
                                                fathom_error** error);
 
 /**
- * Drops the host's reference; a stream that still runs is cancelled.
+ * Drops the host's reference; a stream that still runs is cancelled, and its session is free for the
+ * next one within a step (fathom_session_description.running tells).
  * @param stream a live stream or NULL.
  * Since 1.0.
  */
