@@ -101,7 +101,7 @@ stage_coverage() {
     return $result
 }
 
-# ---- running them ---------------------------------------------------------------------------------
+# ---- running them ------------------------------------------------------------------------------
 
 # Adds up what the test programs of a log say of themselves; a stage without any is one check.
 count() { # count STAGE RESULT

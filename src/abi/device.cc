@@ -19,7 +19,7 @@ namespace {
 void read_name(char (&name)[96]) {
 #if defined(__x86_64__)
     unsigned words[12] = {};
-    if (__get_cpuid_max(0x80000000u, nullptr) >= 0x80000004u) {
+    if (static_cast<unsigned>(__get_cpuid_max(0x80000000u, nullptr)) >= 0x80000004u) {
         for (unsigned leaf = 0; leaf < 3; ++leaf) {
             unsigned* at = words + size_t{4} * leaf;
             __get_cpuid(0x80000002u + leaf, at, at + 1, at + 2, at + 3);
@@ -28,7 +28,7 @@ void read_name(char (&name)[96]) {
         return;
     }
 #endif
-    std::strcpy(name, "CPU");
+    std::memcpy(name, "CPU", sizeof "CPU");
 }
 
 /// The value of "isa" in the backend's description.

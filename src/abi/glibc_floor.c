@@ -87,8 +87,8 @@ HIDDEN uint32_t arc4random(void) {
     return value;
 }
 
-/* The unwinder of GCC 12 finds an object's unwind table with _dl_find_object (2.35) and has no other
- * way, so this is that function as unwinders did it before: by walking the loaded objects. */
+/* The unwinder of GCC 12 finds an object's unwind table with _dl_find_object (2.35) and has no
+ * other way, so this is that function as unwinders did it before: by walking the objects. */
 struct search {
     uintptr_t address;
     struct dl_find_object* found;

@@ -19,7 +19,10 @@ constexpr Flag kDetokenizeFlags[] = {
 
 std::string joined(const std::vector<int32_t>& ids) {
     std::string text;
-    for (const int32_t id : ids) text += (text.empty() ? "" : " ") + std::to_string(id);
+    for (const int32_t id : ids) {
+        if (!text.empty()) text += ' ';
+        text += std::to_string(id);
+    }
     return text;
 }
 
