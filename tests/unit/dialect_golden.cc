@@ -1,7 +1,6 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <map>
-#include <set>
 
 #include "dialect/control_tokens.h"
 #include "dialect/dialect.h"
