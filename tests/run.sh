@@ -40,14 +40,22 @@ stage_unit() { ctest --test-dir build/release --verbose --parallel "$jobs"; }
 
 stage_tidy() { python3 tests/tidy.py && (cd tests && python3 -m unittest -v test_tidy); }
 
-stage_reference() {
-    # The oracle needs NumPy; Debian's Python has it, another one that comes first may not.
+# The oracle needs NumPy; Debian's Python has it, another one that comes first may not.
+python_with_numpy() {
     local python
     for python in python3 /usr/bin/python3; do
         "$python" -c 'import numpy' 2>/dev/null && break
     done
-    (cd tests/reference && "$python" -m unittest discover -v -p 'test_*.py')
+    echo "$python"
 }
+
+stage_reference() {
+    (cd tests/reference && "$(python_with_numpy)" -m unittest discover -v -p 'test_*.py')
+}
+
+stage_command() { (cd tests/cli && "$(python_with_numpy)" -m unittest -v test_command); }
+
+stage_docs() { mkdir -p build/docs && doxygen docs/Doxyfile; }
 
 stage_header() { python3 tests/abi/check_header.py gcc clang-14; }
 
@@ -139,7 +147,7 @@ run_stage() { # run_stage NAME
 }
 
 quick="dependencies release unit"
-all="dependencies release unit tidy reference header library package clang asan tsan"
+all="dependencies release unit tidy reference command header docs library package clang asan tsan"
 case ${1:-} in
     "") stages=$all ;;
     --quick) stages=$quick ;;
