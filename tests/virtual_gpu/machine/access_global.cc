@@ -1,0 +1,136 @@
+#include "machine/access_global.h"
+
+#include <algorithm>
+
+#include "machine/access.h"
+#include "machine/lanes.h"
+
+namespace virtual_gpu {
+namespace {
+
+void check_bounds(Warp& warp, const Instruction& instruction, Access* access) {
+    DeviceMemory& memory = *warp.launch->memory;
+    for_each_lane(access->mask, [&](int lane) {
+        access->host[lane] = memory.find(access->address[lane], access->bytes);
+        if (access->host[lane] == nullptr) {
+            access->mask &= ~(1u << lane);
+            report(warp, instruction, "out-of-bounds", lane,
+                   std::to_string(access->bytes) + " bytes at " +
+                       memory.describe(access->address[lane]),
+                   LaunchError::kIllegalAddress);
+        }
+    });
+}
+
+void check_written(Warp& warp, const Instruction& instruction, const Access& access) {
+    DeviceMemory& memory = *warp.launch->memory;
+    for_each_lane(access.mask, [&](int lane) {
+        const uint64_t address = access.address[lane];
+        memory.find(address, access.bytes);
+        if (memory.last_is_host()) {
+            return;
+        }
+        if (access.kind != AccessKind::kWrite && !memory.is_written(address, access.bytes)) {
+            report(warp, instruction, "uninitialised", lane,
+                   "read of " + std::to_string(access.bytes) + " bytes " +
+                       memory.describe(address) + ", which nobody wrote");
+        }
+        if (access.kind != AccessKind::kRead) {
+            memory.mark_written(address, access.bytes);
+        }
+    });
+}
+
+// Sectors of all lanes together, each once: one request of the warp asks for it once.
+void visit_sectors(Warp& warp, const Instruction& instruction, const Access& access) {
+    InstructionCounters& counters = warp.launch->counters[pc_of(warp, instruction)];
+    struct Piece {
+        uint64_t sector;
+        uint32_t touched;
+        int lane;
+    };
+    Piece pieces[32];
+    int n = 0;
+    for_each_lane(access.mask, [&](int lane) {
+        const uint64_t sector = access.address[lane] / 32;
+        const auto touched = static_cast<uint32_t>(((uint64_t{1} << access.bytes) - 1)
+                                                   << (access.address[lane] % 32));
+        // Neighbouring lanes mostly share a sector, so the last piece is the first to look at.
+        for (int i = n; i-- > 0;) {
+            if (pieces[i].sector == sector) {
+                pieces[i].touched |= touched;
+                return;
+            }
+        }
+        pieces[n++] = {sector, touched, lane};
+    });
+    const uint64_t bytes = static_cast<uint64_t>(__builtin_popcount(access.mask)) * access.bytes;
+    counters.bytes += bytes;
+    counters.sectors += n;
+    counters.ideal_sectors += (bytes + 31) / 32;
+    for (int i = 0; i < n; i++) {
+        counters.unique_sectors +=
+            warp.launch->sectors->access(warp, instruction, pieces[i].sector * 32,
+                                         pieces[i].touched, pieces[i].lane, access.kind);
+    }
+}
+
+// The common case, a row of lanes side by side inside one allocation: one check for all.
+bool resolve_row(Warp& warp, const Instruction& instruction, Access* access) {
+    DeviceMemory& memory = *warp.launch->memory;
+    const uint64_t address = access->address[0];
+    const uint32_t bytes = access->bytes * 32;
+    uint8_t* host = memory.find(address, bytes);
+    if (host == nullptr || memory.last_is_host()) {
+        return false;
+    }
+    for (int lane = 0; lane < 32; lane++) {
+        access->host[lane] = host + static_cast<size_t>(lane) * access->bytes;
+    }
+    const Settings& settings = warp.launch->settings;
+    if (settings.check && access->kind != AccessKind::kWrite &&
+        !memory.is_written(address, bytes)) {
+        check_written(warp, instruction, *access);  // It names the first lane.
+    }
+    if (settings.check && access->kind != AccessKind::kRead) {
+        memory.mark_written(address, bytes);
+    }
+    if (!settings.count) {
+        return true;
+    }
+    InstructionCounters& counters = warp.launch->counters[pc_of(warp, instruction)];
+    const uint64_t first = address / 32;
+    const uint64_t last = (address + bytes - 1) / 32;
+    counters.bytes += bytes;
+    counters.sectors += last - first + 1;
+    counters.ideal_sectors += (bytes + 31) / 32;
+    for (uint64_t sector = first; sector <= last; sector++) {
+        const uint64_t from = std::max(sector * 32, address) - sector * 32;
+        const uint64_t to = std::min(sector * 32 + 32, address + bytes) - sector * 32;
+        const auto touched = static_cast<uint32_t>((uint64_t{1} << to) - (uint64_t{1} << from));
+        const auto lane = static_cast<int>((sector * 32 + from - address) / access->bytes);
+        counters.unique_sectors += warp.launch->sectors->access(warp, instruction, sector * 32,
+                                                                touched, lane, access->kind);
+    }
+    return true;
+}
+
+}  // namespace
+
+void resolve_global(Warp& warp, const Instruction& instruction, Access* access) {
+    if (access->is_row && resolve_row(warp, instruction, access)) {
+        return;
+    }
+    check_bounds(warp, instruction, access);
+    if (access->mask == 0) {
+        return;
+    }
+    if (warp.launch->settings.check) {
+        check_written(warp, instruction, *access);
+    }
+    if (warp.launch->settings.count && !warp.launch->memory->last_is_host()) {
+        visit_sectors(warp, instruction, *access);
+    }
+}
+
+}  // namespace virtual_gpu

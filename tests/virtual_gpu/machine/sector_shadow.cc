@@ -1,0 +1,126 @@
+#include "machine/sector_shadow.h"
+
+#include <sys/mman.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "machine/warp.h"
+
+namespace virtual_gpu {
+
+SectorShadow::SectorShadow(const DeviceMemory& memory) : base_(memory.base()) {
+    void* at = mmap(nullptr, DeviceMemory::kSpan / 32 * sizeof(Cell), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) {
+        throw std::runtime_error("virtual GPU: the system gives no address space");
+    }
+    cells_ = static_cast<Cell*>(at);
+}
+
+SectorShadow::~SectorShadow() { munmap(cells_, DeviceMemory::kSpan / 32 * sizeof(Cell)); }
+
+bool SectorShadow::follows(const Warp& warp, uint32_t other, uint32_t clock) const {
+    const uint32_t a_block = warp.launch->warps_a_block;
+    if (other / a_block == warp.block->linear) {
+        return other % a_block == warp.index || warp.clock.follows(other % a_block, clock);
+    }
+    return warp.clock.follows_other_block(other, clock);
+}
+
+void SectorShadow::note_read(const Warp& warp, const Instruction& instruction, Cell* cell,
+                             uint32_t touched) {
+    const uint32_t me = warp.global_index();
+    if (cell->read_warp == kManyBlocks) {
+        cell->read_bytes |= touched;
+        return;
+    }
+    cell->read_pc = static_cast<uint16_t>(pc_of(warp, instruction));
+    if (cell->read_bytes == 0 || cell->read_warp == me) {
+        cell->read_bytes |= touched;
+        cell->read_warp = me;
+        cell->read_clock = warp.clock.now;
+        return;
+    }
+    const uint32_t a_block = warp.launch->warps_a_block;
+    if (cell->read_warp == kManyInBlock) {
+        // The block that the many belong to is not kept; another block's read counts as one of
+        // them until it is over, which can hide a race but never invent one.
+        cell->read_bytes |= touched;
+        cell->read_clock = warp.block->full_barriers;
+        return;
+    }
+    if (follows(warp, cell->read_warp, cell->read_clock)) {
+        cell->read_bytes = touched;
+        cell->read_warp = me;
+        cell->read_clock = warp.clock.now;
+        return;
+    }
+    cell->shared_bytes = cell->read_bytes & touched;
+    cell->read_bytes |= touched;
+    const bool same_block = cell->read_warp / a_block == warp.block->linear;
+    cell->read_warp = same_block ? kManyInBlock : kManyBlocks;
+    cell->read_clock = warp.block->full_barriers;
+}
+
+// A write must come after every read of those bytes. Where the cell no longer knows each reader,
+// only what is certain is reported: of bytes that several read, one reader at least is another.
+void SectorShadow::check_reads(Warp& warp, const Instruction& instruction, const Cell& cell,
+                               uint32_t touched, uint64_t address, int lane) {
+    bool is_race = false;
+    if (cell.read_warp >= kManyInBlock && (cell.shared_bytes & touched) == 0) {
+        return;
+    }
+    if (cell.read_warp == kManyBlocks) {
+        is_race = !warp.launch->request.is_cooperative && warp.clock.others.empty();
+    } else if (cell.read_warp == kManyInBlock) {
+        is_race = !warp.launch->has_partial_barriers && warp.clock.others.empty() &&
+                  warp.block->full_barriers <= cell.read_clock;
+    } else {
+        is_race = !follows(warp, cell.read_warp, cell.read_clock);
+    }
+    const std::vector<Instruction>& code = warp.launch->kernel->code;
+    if (is_race && !(code[cell.read_pc].is_strong && instruction.is_strong)) {
+        report(warp, instruction, "race-global", lane,
+               "write to " + warp.launch->memory->describe(address) +
+                   " is not ordered after a read at " + where(warp, cell.read_pc));
+    }
+}
+
+void SectorShadow::note(Warp& warp, const Instruction& instruction, Cell* cell, uint64_t address,
+                        uint32_t touched, int lane, AccessKind kind) {
+    if (!warp.launch->settings.check) {
+        return;
+    }
+    const uint32_t me = warp.global_index();
+    if ((cell->write_bytes & touched) != 0 && cell->write_warp != me &&
+        !follows(warp, cell->write_warp, cell->write_clock)) {
+        const Instruction& writer = warp.launch->kernel->code[cell->write_pc];
+        if (!(writer.is_strong && instruction.is_strong)) {
+            const uint32_t a_block = warp.launch->warps_a_block;
+            report(warp, instruction, "race-global", lane,
+                   std::string(kind == AccessKind::kRead ? "read" : "write") + " of " +
+                       warp.launch->memory->describe(address) +
+                       " is not ordered after the write by block " +
+                       std::to_string(cell->write_warp / a_block) + " warp " +
+                       std::to_string(cell->write_warp % a_block) + " at " +
+                       where(warp, cell->write_pc));
+        }
+    }
+    if (kind == AccessKind::kRead) {
+        note_read(warp, instruction, cell, touched);
+        return;
+    }
+    if ((cell->read_bytes & touched) != 0) {
+        check_reads(warp, instruction, *cell, touched, address, lane);
+    }
+    const bool is_more = cell->write_warp == me && cell->write_clock == warp.clock.now;
+    cell->write_bytes = is_more ? cell->write_bytes | touched : touched;
+    cell->write_warp = me;
+    cell->write_clock = warp.clock.now;
+    cell->write_pc = static_cast<uint16_t>(pc_of(warp, instruction));
+    cell->read_bytes &= ~touched;
+    cell->shared_bytes &= ~touched;
+}
+
+}  // namespace virtual_gpu

@@ -1,0 +1,68 @@
+// For every 32-byte sector of device memory: who touched it in this launch. It finds unordered
+// accesses to global memory and counts unique sectors.
+#pragma once
+
+#include <cstdint>
+
+#include "machine/shared_shadow.h"
+
+namespace virtual_gpu {
+
+class DeviceMemory;
+
+class SectorShadow {
+public:
+    explicit SectorShadow(const DeviceMemory& memory);
+    ~SectorShadow();
+    SectorShadow(const SectorShadow&) = delete;
+    SectorShadow& operator=(const SectorShadow&) = delete;
+
+    // Forgets all accesses, in no time: cells of older launches do not count.
+    void begin_launch() { launch_ += 1; }
+
+    // Warp accesses the bytes 'touched' (one bit each) of the sector that holds 'address'. Returns
+    // whether it is the launch's first access to it.
+    bool access(Warp& warp, const Instruction& instruction, uint64_t address, uint32_t touched,
+                int lane, AccessKind kind) {
+        Cell& cell = cells_[(address - base_) / 32];
+        const bool is_first = cell.launch != launch_;
+        if (is_first) {
+            cell = Cell{};
+            cell.launch = launch_;
+        }
+        note(warp, instruction, &cell, address, touched, lane, kind);
+        return is_first;
+    }
+
+private:
+    // No single reader: several warps of one block, or of several blocks.
+    static constexpr uint32_t kManyInBlock = 0xfffffffe;
+    static constexpr uint32_t kManyBlocks = 0xffffffff;
+
+    struct Cell {
+        uint32_t launch = 0;
+        uint32_t write_bytes = 0;
+        uint32_t write_warp = 0;  // Of the grid.
+        uint32_t write_clock = 0;
+        uint32_t read_bytes = 0;
+        uint32_t shared_bytes = 0;  // Read by both of the first two readers.
+        uint32_t read_warp = 0;
+        uint32_t read_clock = 0;  // With kManyInBlock: the block's count of full barriers.
+        uint16_t write_pc = 0;    // Modulo 65536.
+        uint16_t read_pc = 0;
+    };
+    static_assert(sizeof(Cell) == 36, "about as much shadow as memory");
+
+    void note(Warp& warp, const Instruction& instruction, Cell* cell, uint64_t address,
+              uint32_t touched, int lane, AccessKind kind);
+    void note_read(const Warp& warp, const Instruction& instruction, Cell* cell, uint32_t touched);
+    void check_reads(Warp& warp, const Instruction& instruction, const Cell& cell, uint32_t touched,
+                     uint64_t address, int lane);
+    bool follows(const Warp& warp, uint32_t other, uint32_t clock) const;
+
+    uint64_t base_ = 0;
+    Cell* cells_ = nullptr;
+    uint32_t launch_ = 0;
+};
+
+}  // namespace virtual_gpu
