@@ -54,6 +54,12 @@ HIDDEN int pthread_sigmask(int how, const sigset_t* set, sigset_t* old_set) {
     return old_pthread_sigmask(how, set, old_set);
 }
 
+int old_pthread_mutex_trylock(pthread_mutex_t* mutex);
+OLD(pthread_mutex_trylock);
+HIDDEN int pthread_mutex_trylock(pthread_mutex_t* mutex) {
+    return old_pthread_mutex_trylock(mutex);
+}
+
 /* The C++ runtime only asks whether this exists, to learn whether there can be threads. */
 int __pthread_key_create(pthread_key_t* key, void (*destroy)(void*));
 int old_pthread_key_create(pthread_key_t* key, void (*destroy)(void*));
@@ -77,6 +83,45 @@ HIDDEN int fstat(int descriptor, struct stat* status) {
 
 HIDDEN int fstatat(int folder, const char* restrict path, struct stat* restrict status, int flags) {
     return (int)syscall(SYS_newfstatat, folder, path, status, flags);
+}
+
+/* The errors that opening and reading files and starting threads meet; others go by number. */
+#define NAME(code) \
+    case code:     \
+        return #code
+HIDDEN const char* strerrorname_np(int code) {
+    switch (code) {
+        NAME(EACCES);
+        NAME(EAGAIN);
+        NAME(EBADF);
+        NAME(EBUSY);
+        NAME(EFAULT);
+        NAME(EINTR);
+        NAME(EINVAL);
+        NAME(EIO);
+        NAME(EISDIR);
+        NAME(ELOOP);
+        NAME(EMFILE);
+        NAME(ENAMETOOLONG);
+        NAME(ENFILE);
+        NAME(ENODEV);
+        NAME(ENOENT);
+        NAME(ENOMEM);
+        NAME(ENOSPC);
+        NAME(ENOSYS);
+        NAME(ENOTDIR);
+        NAME(ENXIO);
+        NAME(EOPNOTSUPP);
+        NAME(EOVERFLOW);
+        NAME(EPERM);
+        NAME(EROFS);
+        NAME(ESTALE);
+        NAME(ETIMEDOUT);
+        NAME(ETXTBSY);
+        NAME(EXDEV);
+        default:
+            return NULL;
+    }
 }
 
 /* For std::random_device, which a library linked in can call. */
