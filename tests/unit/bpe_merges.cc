@@ -85,7 +85,8 @@ TEST_CASE("bpe: equals the oracle on random merges and texts", "[tokenizer]") {
             builder.merges = random_merges(random, 3 + random() % 60, in_order);
             const auto tokenizer = builder.open();
             const std::map<Pair, size_t> ranks = ranks_of(builder.merges);
-            for (const size_t bytes : {1u, 2u, 3u, 7u, 20u, 64u, 127u, 128u, 129u, 130u, 300u, 1000u}) {
+            for (const size_t bytes :
+                 {1u, 2u, 3u, 7u, 20u, 64u, 127u, 128u, 129u, 130u, 300u, 1000u}) {
                 const std::string text = random_text(random, bytes);
                 INFO("in order " << in_order << ", round " << round << ": " << text);
                 REQUIRE(tokens_of(*tokenizer, text) == oracle(text, ranks));

@@ -36,8 +36,7 @@ struct Rendering {
 /// The renderings that did not end in an error of the template engine.
 std::vector<Rendering> renderings() {
     std::vector<Rendering> out;
-    for (const std::string& line :
-         read_lines(reference_path("chat-templates/renderings.jsonl"))) {
+    for (const std::string& line : read_lines(reference_path("chat-templates/renderings.jsonl"))) {
         const JsonDocument document = JsonDocument::parse(line, JsonLimits{}, "renderings.jsonl");
         const JsonValue root = document.root();
         const auto rendered = root.find("rendered");
@@ -120,10 +119,11 @@ TEST_CASE("dialect golden: V3.1 official form", "[dialect]") {
         for (const std::string_view part : parts) out += part;
         return out;
     };
-    CHECK(text == join({kBosToken, kUserToken, "Q", kAssistantToken, "</think>", kCallsBegin,
-                        kCallBegin, "a", kToolSeparator, "{\"x\": 1}", kCallEnd, kCallBegin, "b",
-                        kToolSeparator, "{}", kCallEnd, kCallsEnd, kEosToken, kOutputBegin, "r",
-                        kOutputEnd, "A", kEosToken}));
+    CHECK(text == join({kBosToken,   kUserToken, "Q",       kAssistantToken, "</think>",
+                        kCallsBegin, kCallBegin, "a",       kToolSeparator,  "{\"x\": 1}",
+                        kCallEnd,    kCallBegin, "b",       kToolSeparator,  "{}",
+                        kCallEnd,    kCallsEnd,  kEosToken, kOutputBegin,    "r",
+                        kOutputEnd,  "A",        kEosToken}));
 }
 
 // Breaks when a folder's own template is taken for another release's.
@@ -145,7 +145,7 @@ TEST_CASE("dialect golden: detection by template and by tokens", "[dialect]") {
         {"deepseek-ai-DeepSeek-V4.jinja", "unknown"},
     };
     for (const auto& [file, name] : by_template) {
-        const TemporaryFolder folder;
+        const TokenizerFolder folder;
         std::filesystem::copy_file(reference_path("deepseek-v2.5/tokenizer.json"),
                                    folder.path() + "/tokenizer.json");
         folder.write("chat_template.jinja", read_file(reference_path("chat-templates/" + file)));

@@ -1,6 +1,5 @@
 #include <catch2/catch_test_macros.hpp>
 
-
 #include "dialect/control_tokens.h"
 #include "dialect/dialect.h"
 #include "unit/tokenizer_builder.h"
@@ -100,8 +99,8 @@ TEST_CASE("dialect messages: limits", "[dialect]") {
     CHECK(messages_from_openai_json(repeated(1 << 16, message)).size() == 1 << 16);
     CHECK_THROWS_AS(messages_from_openai_json(repeated((1 << 16) + 1, message)), Error);
     const auto with_parts = [&](size_t count) {
-        return R"([{"role":"user","content":)" +
-               repeated(count, R"({"type":"text","text":"a"})") + "}]";
+        return R"([{"role":"user","content":)" + repeated(count, R"({"type":"text","text":"a"})") +
+               "}]";
     };
     CHECK(messages_from_openai_json(with_parts(1 << 12))[0].content.size() == 1 << 12);
     CHECK_THROWS_AS(messages_from_openai_json(with_parts((1 << 12) + 1)), Error);
@@ -116,8 +115,8 @@ TEST_CASE("dialect messages: limits", "[dialect]") {
 // Breaks when the prompt does not say whether the answer begins inside reasoning, on which the
 // output parser relies.
 TEST_CASE("dialect: how the answer begins", "[dialect]") {
-    const std::vector<Message> question = messages_from_openai_json(
-        R"([{"role": "user", "content": "q"}])");
+    const std::vector<Message> question =
+        messages_from_openai_json(R"([{"role": "user", "content": "q"}])");
     const auto begins = [&](std::string_view dialect, std::optional<bool> thinking,
                             bool generation = true) {
         std::string text;
@@ -177,7 +176,8 @@ TEST_CASE("dialect: what cannot be rendered", "[dialect]") {
         fails(name, R"([{"role": "system", "content": null}])", "messages[0].content");
     }
     fails("deepseek-v3", R"([{"role": "user", "content": "x"},
-                             {"role": "assistant", "content": null}])", "messages[1]");
+                             {"role": "assistant", "content": null}])",
+          "messages[1]");
     fails("raw", R"([{"role": "user", "content": "x"}])", "deepseek-v3.1");
     // A vocabulary without role tokens cannot speak a dialect that needs them.
     const auto tokenizer = with_tokens({kBosToken, kEosToken});
@@ -211,8 +211,8 @@ TEST_CASE("dialect: names, tokens and ends of turns", "[dialect]") {
     CHECK(detect_dialect(
               *with_tokens({kPadToken, kUserToken, kAssistantToken, kThinkBegin, kThinkEnd}))
               .name() == "deepseek-r1");
-    const auto v31 = with_tokens(
-        {kEosToken, kUserToken, kAssistantToken, kThinkBegin, kThinkEnd, kSearchBegin});
+    const auto v31 =
+        with_tokens({kEosToken, kUserToken, kAssistantToken, kThinkBegin, kThinkEnd, kSearchBegin});
     CHECK(detect_dialect(*v31).name() == "deepseek-v3.1");
     CHECK(find_dialect("deepseek-v3.1")->end_ids(*v31) == std::vector<int32_t>{256, 257});
     CHECK(find_dialect("raw")->end_ids(*v31) == std::vector<int32_t>{256});

@@ -189,8 +189,8 @@ TEST_CASE("output parser: random texts and stop strings", "[dialect]") {
 // leaves them out. Tool tokens stay, as the host's way to see a call.
 TEST_CASE("output parser: role tokens are no text", "[dialect]") {
     const auto tokenizer = byte_tokenizer();
-    const Answer answer = parse(*tokenizer, "deepseek-v3", false,
-                                {256, 'a', 258, 'b', 259, 257, 262, 'c'});
+    const Answer answer =
+        parse(*tokenizer, "deepseek-v3", false, {256, 'a', 258, 'b', 259, 257, 262, 'c'});
     CHECK(answer.text == "ab" + std::string(kCallsBegin) + "c");
 }
 

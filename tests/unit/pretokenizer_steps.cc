@@ -36,7 +36,8 @@ Pieces matches(std::string_view pattern, std::string_view text) {
     std::vector<Piece> found;
     Regex(pattern).find_all(text, 0, found);
     Pieces out;
-    for (const Piece piece : found) out.emplace_back(text.substr(piece.begin, piece.end - piece.begin));
+    for (const Piece piece : found)
+        out.emplace_back(text.substr(piece.begin, piece.end - piece.begin));
     return out;
 }
 

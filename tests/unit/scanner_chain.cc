@@ -44,12 +44,13 @@ std::vector<std::string> pieces_of(const Pretokenizer& pretokenizer, std::string
 /// Characters at which the families' patterns change their mind.
 std::string random_text(std::mt19937& random) {
     static constexpr char32_t kCharacters[] = {
-        'a',    'Z',    '0',    '9',    ' ',    ' ',    '\n',   '\r',    '\t',    '.',     '(',
-        '_',    '~',    '\'',   0x01,   0x1C,   0x85,   0xA0,   0xB5,    0xBD,    0xB2,    0xE9,
-        0x301,  0x345,  0x3B1,  0x5D0,  0x660,  0x903,  0x200B, 0x200D,  0x2018,  0x2028,  0x2160,
-        0x212A, 0x3000, 0x3002, 0x3042, 0x3097, 0x3099, 0x30FB, 0x30FF, 0x3100,  0x4E00,  0x9FA5,  0x9FA6,
-        0xAC00, 0xD7A3, 0xD7FF, 0xE000, 0xFF01, 0xFF21, 0xFF5E, 0xFF10,  0xFFFD,  0x10400, 0x1F600,
-        0x1E4D0, 0x10D40, 0x20000, 0xE0100, 0x10FFFF, 0x180E, 0x1E00, 0x2126, 0xFEFF};
+        'a',      'Z',    '0',    '9',    ' ',     ' ',     '\n',    '\r',    '\t',    '.',
+        '(',      '_',    '~',    '\'',   0x01,    0x1C,    0x85,    0xA0,    0xB5,    0xBD,
+        0xB2,     0xE9,   0x301,  0x345,  0x3B1,   0x5D0,   0x660,   0x903,   0x200B,  0x200D,
+        0x2018,   0x2028, 0x2160, 0x212A, 0x3000,  0x3002,  0x3042,  0x3097,  0x3099,  0x30FB,
+        0x30FF,   0x3100, 0x4E00, 0x9FA5, 0x9FA6,  0xAC00,  0xD7A3,  0xD7FF,  0xE000,  0xFF01,
+        0xFF21,   0xFF5E, 0xFF10, 0xFFFD, 0x10400, 0x1F600, 0x1E4D0, 0x10D40, 0x20000, 0xE0100,
+        0x10FFFF, 0x180E, 0x1E00, 0x2126, 0xFEFF};
     std::string text;
     for (size_t count = 1 + random() % 16; count > 0; --count) {
         const char32_t c = kCharacters[random() % std::size(kCharacters)];
@@ -100,7 +101,12 @@ TEST_CASE("scanner: V3 by example", "[tokenizer]") {
     CHECK(pieces_of(scanner, "a  1234  ") == Pieces{"a", "  ", "123", "4", "  "});
     CHECK(pieces_of(scanner, "x \n\n y") == Pieces{"x", " \n\n", " y"});
     CHECK(pieces_of(scanner, "f(x)!!\n") == Pieces{"f", "(x", ")!!\n"});
-    CHECK(pieces_of(scanner, "\x01\x02" "a\x03") == Pieces{"\x01", "\x02" "a", "\x03"});
+    CHECK(pieces_of(scanner,
+                    "\x01\x02"
+                    "a\x03") == Pieces{"\x01",
+                                       "\x02"
+                                       "a",
+                                       "\x03"});
     CHECK(pieces_of(scanner, "漢字かな!") == Pieces{"漢字かな", "!"});
     // The middle dot is inside the ideographs' class and still punctuation to the last step.
     CHECK(pieces_of(scanner, "カ・ナ") == Pieces{"カ", "・", "ナ"});

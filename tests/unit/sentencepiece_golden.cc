@@ -77,7 +77,7 @@ TEST_CASE("sentencepiece golden: unigram models", "[tokenizer]") {
         {"sentencepiece/test_ja_model.model", "sentencepiece/wagahaiwa_head.txt"},
     };
     for (const auto& [model, text] : cases) {
-        const TemporaryFolder folder;
+        const TokenizerFolder folder;
         folder.write("tokenizer.model", read_file(reference_path(model)));
         const auto tokenizer = open_folder(folder.path());
         size_t n_lines = 0;

@@ -64,7 +64,8 @@ struct TokenizerBuilder {
         vocab_json.end_object();
         JsonWriter merges_json;
         merges_json.begin_array();
-        for (const auto& [left, right] : merges) merges_json.string(spell(left) + " " + spell(right));
+        for (const auto& [left, right] : merges)
+            merges_json.string(spell(left) + " " + spell(right));
         merges_json.end_array();
         return R"({"added_tokens": )" + added_tokens + R"(, "normalizer": )" + normalizer +
                R"(, "pre_tokenizer": )" + pre_tokenizer +
@@ -76,7 +77,7 @@ struct TokenizerBuilder {
 
     static std::shared_ptr<const Tokenizer> open_json(std::string_view text,
                                                       std::string_view config = {}) {
-        const TemporaryFolder folder;
+        const TokenizerFolder folder;
         folder.write("tokenizer.json", text);
         if (!config.empty()) folder.write("tokenizer_config.json", config);
         return open_folder(folder.path());

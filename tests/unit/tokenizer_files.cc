@@ -63,14 +63,16 @@ TEST_CASE("tokenizer files: flags of added tokens", "[tokenizer]") {
 // applied to the others, or touches ill-formed bytes.
 TEST_CASE("tokenizer files: normalisers", "[tokenizer]") {
     TokenizerBuilder builder;
-    builder.normalizer = R"({"type": "Sequence", "normalizers": [{"type": "NFD"}, {"type": "NFC"}]})";
-    builder.added_tokens = "[" + added_token(256, "A\u030A", "normalized") + "," +
-                           added_token(257, "B\u030A") + "]";
+    builder.normalizer =
+        R"({"type": "Sequence", "normalizers": [{"type": "NFD"}, {"type": "NFC"}]})";
+    builder.added_tokens =
+        "[" + added_token(256, "A\u030A", "normalized") + "," + added_token(257, "B\u030A") + "]";
     const auto tokenizer = builder.open();
     CHECK(encode(*tokenizer, "\u00C5", true) == std::vector<int32_t>{256});
     CHECK(encode(*tokenizer, "B\u030A", true) == std::vector<int32_t>{257});
-    CHECK(bytes_of(*tokenizer, encode(*tokenizer, "e\u0301\xFF" "e\u0301")) ==
-          "\u00E9\xFF\u00E9");
+    CHECK(bytes_of(*tokenizer, encode(*tokenizer,
+                                      "e\u0301\xFF"
+                                      "e\u0301")) == "\u00E9\xFF\u00E9");
     for (const char* name : {"NFKC", "NFKD"}) {
         builder.normalizer = std::string(R"({"type": ")") + name + "\"}";
         CHECK(bytes_of(*builder.open(), encode(*builder.open(), "\uFB01")) == "fi");
@@ -127,7 +129,8 @@ TEST_CASE("tokenizer files: kinds that are not supported", "[tokenizer]") {
         changed.model_fields = field;
         refused(changed.json(), Status::kUnsupported, "model.");
     }
-    refused(replaced(json, R"("decoder": {"type": "ByteLevel"})", R"("decoder": {"type": "WordPiece"})"),
+    refused(replaced(json, R"("decoder": {"type": "ByteLevel"})",
+                     R"("decoder": {"type": "WordPiece"})"),
             Status::kUnsupported, "decoder");
     refused(with_step("null"), Status::kUnsupported, "ends in ByteLevel");
     refused(with_step(R"({"type": "Whitespace"})"), Status::kUnsupported, "Whitespace");
@@ -154,7 +157,7 @@ TEST_CASE("tokenizer files: kinds that are not supported", "[tokenizer]") {
     CHECK_NOTHROW(TokenizerBuilder::open_json(
         replaced(json, "\"decoder\": {\"type\": \"ByteLevel\"}, ", "")));
     CHECK_NOTHROW(TokenizerBuilder::open_json(replaced(json, "\"added_tokens\": [], ", "")));
-    const TemporaryFolder empty;
+    const TokenizerFolder empty;
     const Error error = error_of([&] { open_folder(empty.path()); });
     CHECK(error.status() == Status::kUnsupported);
     CHECK(error.message().find("tokenizer.model") != std::string::npos);
@@ -165,8 +168,7 @@ TEST_CASE("tokenizer files: merges", "[tokenizer]") {
     TokenizerBuilder builder;
     builder.merges = {{"a", "b"}};
     const std::string json = builder.json();
-    const auto pairs =
-        TokenizerBuilder::open_json(replaced(json, R"(["a b"])", R"([["a", "b"]])"));
+    const auto pairs = TokenizerBuilder::open_json(replaced(json, R"(["a b"])", R"([["a", "b"]])"));
     CHECK(encode(*pairs, "ab") == std::vector<int32_t>{256});
     CHECK(encode(*builder.open(), "ab") == std::vector<int32_t>{256});
     for (const char* bad : {R"(["a"])", R"(["a b c"])", R"([["a"]])", R"([["a", 1]])", R"([5])",
@@ -180,7 +182,8 @@ TEST_CASE("tokenizer files: many threads use one tokenizer", "[tokenizer][thread
     TokenizerBuilder builder;
     builder.merges = {{"a", "b"}, {"ab", "ab"}};
     builder.added_tokens = "[" + added_token(300, "<x>") + "]";
-    builder.pre_tokenizer = R"({"type": "ByteLevel", "add_prefix_space": false, "use_regex": true})";
+    builder.pre_tokenizer =
+        R"({"type": "ByteLevel", "add_prefix_space": false, "use_regex": true})";
     const auto tokenizer = builder.open();
     const std::string text = "abab ab<x> 123 abababab\n\n";
     const std::vector<int32_t> wanted = encode(*tokenizer, text, true);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -28,11 +29,11 @@ inline std::string reference_path(const std::string& name) {
 }
 
 /// Says loudly that a test does not run: the reference data lies beside the repository, not in it.
-#define FATHOM_NEEDS_REFERENCE(name)                                                     \
-    if (!std::filesystem::exists(::fathom::test::reference_path(name))) {                \
-        std::fprintf(stderr, "SKIPPED: no %s; run tests/tools/unpack_shared.py\n",       \
-                     ::fathom::test::reference_path(name).c_str());                      \
-        SKIP("no reference data");                                                       \
+#define FATHOM_NEEDS_REFERENCE(name)                                               \
+    if (!std::filesystem::exists(::fathom::test::reference_path(name))) {          \
+        std::fprintf(stderr, "SKIPPED: no %s; run tests/tools/unpack_shared.py\n", \
+                     ::fathom::test::reference_path(name).c_str());                \
+        SKIP("no reference data");                                                 \
     }
 
 inline std::string read_file(const std::string& path) {
@@ -50,15 +51,15 @@ inline std::vector<std::string> read_lines(const std::string& path) {
 }
 
 /// A folder of its own for one test, removed at the end.
-class TemporaryFolder {
+class TokenizerFolder {
 public:
-    TemporaryFolder() {
+    TokenizerFolder() {
         std::string pattern = (std::filesystem::temp_directory_path() / "fathom-XXXXXX").string();
         path_ = mkdtemp(pattern.data());
     }
-    ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+    ~TokenizerFolder() { std::filesystem::remove_all(path_); }
+    TokenizerFolder(const TokenizerFolder&) = delete;
+    TokenizerFolder& operator=(const TokenizerFolder&) = delete;
 
     void write(const std::string& name, std::string_view bytes) const {
         std::ofstream(path_ + "/" + name, std::ios::binary) << bytes;

@@ -43,12 +43,12 @@ TEST_CASE("utf8: replacement of ill-formed bytes", "[tokenizer]") {
     CHECK(lossy("") == "");
     CHECK(lossy("a\u00E9\u6F22\U0001F600z") == "a\u00E9\u6F22\U0001F600z");
     CHECK(lossy("\x80") == r);
-    CHECK(lossy("\xC0\xAF") == r + r);                    // overlong
-    CHECK(lossy("\xE0\x80\xAF") == r + r + r);            // overlong
-    CHECK(lossy("\xED\xA0\x80") == r + r + r);            // surrogate
-    CHECK(lossy("\xF4\x90\x80\x80") == r + r + r + r);    // above U+10FFFF
+    CHECK(lossy("\xC0\xAF") == r + r);                  // overlong
+    CHECK(lossy("\xE0\x80\xAF") == r + r + r);          // overlong
+    CHECK(lossy("\xED\xA0\x80") == r + r + r);          // surrogate
+    CHECK(lossy("\xF4\x90\x80\x80") == r + r + r + r);  // above U+10FFFF
     CHECK(lossy("\xF5\x80") == r + r);
-    CHECK(lossy("\xE2\x82") == r);                        // cut short
+    CHECK(lossy("\xE2\x82") == r);  // cut short
     CHECK(lossy("\xF0\x9F\x98") == r);
     CHECK(lossy("\xF0\x9F\x98z\xE2\x82\xE2\x82\xAC") == r + "z" + r + "\u20AC");
     CHECK(lossy(std::string_view("\0a", 2)) == std::string_view("\0a", 2));
@@ -60,8 +60,8 @@ TEST_CASE("utf8: replacement of ill-formed bytes", "[tokenizer]") {
 TEST_CASE("utf8: a stream gives the same text in whatever parts", "[tokenizer]") {
     std::mt19937 random(3);
     static constexpr std::string_view kParts[] = {
-        "a", "\xC3\xA9", "\xE6\xBC\xA2", "\xF0\x9F\x98\x80", "\xF0\x9F", "\xE6", "\x80", "\xFF",
-        "\xC3", "\xED\xA0", "0123456789"};
+        "a",    "\xC3\xA9", "\xE6\xBC\xA2", "\xF0\x9F\x98\x80", "\xF0\x9F",  "\xE6",
+        "\x80", "\xFF",     "\xC3",         "\xED\xA0",         "0123456789"};
     for (int round = 0; round < 2000; ++round) {
         std::string bytes;
         for (size_t i = random() % 12; i > 0; --i) bytes += kParts[random() % std::size(kParts)];
