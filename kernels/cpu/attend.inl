@@ -42,10 +42,10 @@ static void mix_rest(const MixJob& job, int64_t row, int64_t column, int64_t n) 
 
 template <int H, class V>
 static void mix_rows(const MixJob& job, int64_t row) {
-    constexpr int kWide = 4;
+    constexpr int kColumns = 4;
     int64_t column = 0;
-    for (; column + kWide * kLanes <= job.width; column += kWide * kLanes) {
-        mix_tile<H, kWide, V>(job, row, column);
+    for (; column + kColumns * kLanes <= job.width; column += kColumns * kLanes) {
+        mix_tile<H, kColumns, V>(job, row, column);
     }
     for (; column + kLanes <= job.width; column += kLanes) mix_tile<H, 1, V>(job, row, column);
     if (column == job.width) return;
@@ -78,6 +78,7 @@ static void attend(const AttendJob* given) {
     score.out = job.scores;
     score.out_stride = kPageRows;
     score.partial = job.partial;
+    score.wide = job.wide;
     MixJob mixing;
     mixing.p = job.scores;
     mixing.p_stride = kPageRows;

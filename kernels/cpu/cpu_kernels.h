@@ -18,9 +18,13 @@ namespace fathom {
 /// header of the engine.
 inline constexpr int64_t kPageRows = 64;
 
-/// Accumulators that wait between two parts of the inner dimension: 64 rows, 6 tokens, 16 lanes,
-/// two matrices.
-inline constexpr int64_t kLinearPartialFloats = 64 * 6 * 16 * 2;
+/// Scratch of a matrix product with many tokens: so many columns of 64 rows, widened, and the
+/// accumulators of 64 rows and a chunk of tokens, up to 16 lanes each, that wait for more columns.
+inline constexpr int64_t kLinearWideColumns = 2048;
+inline constexpr int64_t kLinearWideStride = kLinearWideColumns + 16;
+inline constexpr int64_t kLinearWideFloats = 64 * kLinearWideStride;
+inline constexpr int64_t kLinearChunkTokens = 96;
+inline constexpr int64_t kLinearPartialFloats = 64 * kLinearChunkTokens * 16;
 
 /// Rows of a matrix [.., k] as stored: a weight, a KV page or a tile of keys.
 struct MatrixRows {
@@ -53,11 +57,9 @@ struct LinearJob {
     const int32_t* out_row = nullptr;   // row of out for each token; null: 0, 1, 2, ...
     const float* out_weight = nullptr;  // with accumulate; null: 1
 
-    // Scratch of the calling thread. `partial` may be null up to tile_tokens tokens; without `wide`
-    // rows are widened again for every tile of tokens.
+    // Scratch of the calling thread.
     float* partial = nullptr;  // [kLinearPartialFloats]
-    void* wide = nullptr;
-    int64_t wide_bytes = 0;
+    float* wide = nullptr;     // [kLinearWideFloats]
 };
 
 /// z[i][:] = z[i][:] * keep[i] + sum_s p[i][s] * v[s][:], s in order.
@@ -95,6 +97,7 @@ struct AttendJob {
     float* scores = nullptr;        // [n_heads, 64] scratch
     float* keep = nullptr;          // [n_heads] scratch
     float* partial = nullptr;       // [kLinearPartialFloats] scratch
+    float* wide = nullptr;          // [kLinearWideFloats] scratch
     SoftmaxState* state = nullptr;  // [n_heads]
     float* z = nullptr;             // [n_heads, latent_width], not yet divided by the sum
 };

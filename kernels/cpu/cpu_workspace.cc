@@ -6,9 +6,6 @@
 namespace fathom {
 namespace {
 
-/// What a thread keeps in its L2 cache while tokens pass: about a quarter of a common one.
-constexpr int64_t kWideBytes = 512 << 10;
-
 bool is_vector_operand(const OpCall& call, int32_t operand) {
     switch (call.op) {
         case Op::kRmsNorm:
@@ -78,12 +75,12 @@ void take_attention(const ModelShape& shape, const Limits& limits, int32_t n_thr
     space.unit_row = arena.take<int32_t>(kAttentionRows + space.n_parts);
 }
 
-void take_thread(const ModelShape& shape, const Limits& limits, int64_t wide_bytes, Arena& arena,
+void take_thread(const ModelShape& shape, const Limits& limits, Arena& arena,
                  ThreadScratch& scratch) {
     const int64_t heads = shape.n_heads;
     const int64_t together = std::max(heads, kNaiveRows);
     scratch.partial = arena.take<float>(kLinearPartialFloats);
-    scratch.wide = arena.take<unsigned char>(wide_bytes);
+    scratch.wide = arena.take<float>(kLinearWideFloats);
     scratch.route = arena.take<float>(2 * static_cast<int64_t>(shape.n_routed_experts));
     scratch.chosen = arena.take<int32_t>(shape.n_routed_experts);
     scratch.scores = arena.take<float>(together * kPageTokens);
@@ -113,14 +110,12 @@ Workspace lay_out(const Plan& plan, const Limits& limits, int32_t n_threads, uns
     space.x_bf16 = arena.take<uint16_t>(rows * widest);
     take_moe(shape, rows, arena, space);
     take_attention(shape, limits, n_threads, arena, space);
-    // Eight rows of two matrices as F32 have to fit, whatever their width.
-    space.wide_bytes = std::max(kWideBytes, widest * 4 * 8 * 2);
     space.threads = arena.take<ThreadScratch>(n_threads);
     for (int32_t i = 0; i < n_threads; ++i) {
         ThreadScratch counted;
         ThreadScratch& scratch =
             space.threads != nullptr ? *new (space.threads + i) ThreadScratch : counted;
-        take_thread(shape, limits, space.wide_bytes, arena, scratch);
+        take_thread(shape, limits, arena, scratch);
     }
     space.bytes = arena.used();
     return space;

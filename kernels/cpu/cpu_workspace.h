@@ -52,7 +52,7 @@ struct alignas(64) ThreadScratch {
     std::atomic<int64_t> next_unit;  // of its share of the units, see for_units
     int64_t end_unit;
     float* partial;       // [kLinearPartialFloats]
-    unsigned char* wide;  // [wide_bytes]
+    float* wide;          // [kLinearWideFloats]
     float* route;         // [2, n_routed_experts]
     int32_t* chosen;      // [n_routed_experts]
     float* scores;        // [max(n_heads, kNaiveRows), 64]
@@ -92,7 +92,6 @@ struct Workspace {
     int64_t n_parts;
 
     ThreadScratch* threads;  // [n_threads]
-    int64_t wide_bytes;
     uint64_t bytes;
 };
 

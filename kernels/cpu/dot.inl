@@ -17,6 +17,31 @@ struct Operands {
     static inline Vec step(In w, In x, Vec acc) { return fma(w, x, acc); }
 };
 
+/// An FP8 weight times an F32 activation: value times scale, rounded to F32, is the weight. Tiles
+/// that were widened before hold the same number, so both give the same bits.
+template <>
+struct Operands<F8, float> {
+    static constexpr int kStep = kLanes;
+    using In = Vec;
+
+    static inline In get(const F8* from) { return load_f8_units(from); }
+    static inline In get_part(const F8* from, int64_t n) {
+        F8 all[kLanes] = {};
+        for (int64_t i = 0; i < n; ++i) all[i] = from[i];
+        return load_f8_units(all);
+    }
+    static inline In get_x(const float* from) { return load(from); }
+    static inline In get_x_part(const float* from, int64_t n) { return load_part(from, n); }
+    static inline Vec step(In w, In x, Vec acc) { return fma(w, x, acc); }
+};
+
+/// Where the scale of an FP8 block enters.
+enum class Scale {
+    kNone,
+    kWeight,  // with each weight: F32 activations
+    kSum,  // with the sum of the block: BF16 products, whose operands cannot hold a scaled weight
+};
+
 #ifdef FATHOM_BF16_DOT
 
 /// Pairs of BF16 products in one instruction, which treats subnormal inputs as zero.
@@ -46,42 +71,60 @@ struct Grid {
     Vec v[static_cast<unsigned>(R)][static_cast<unsigned>(T)];
 };
 
-/// A part [begin, end) of the inner dimension of a tile. `begin` is a multiple of kFp8Block.
+/// A part of the inner dimension of a tile. It starts at a multiple of kFp8Block of the row, and
+/// only the last part of a row may cut a vector short.
 template <class W, class X>
 struct Tile {
-    const W* w;  // first row, inner element 0
+    const W* w;  // first row, first element of the part
     int64_t w_stride;
-    const float* scale[kMaxTileRows];  // per row, of inner block 0
-    const X* x[kTileTokens];           // per token
-    int64_t begin;
-    int64_t end;
-    int64_t k;       // where the row ends: only there a vector may be cut short
+    const float* scale[kMaxTileRows];  // per row, of the part's first block
+    const X* x[kTileTokens];           // per token, first element of the part
+    int64_t n;                         // elements of the part
+    bool first;
+    bool last;
     float* partial;  // [R * T] vectors carried from part to part
     float* out;      // out[token * out_stride + row]
     int64_t out_stride;
 };
 
-template <int R, int T, class W, class X>
-static inline void dot_range(const Tile<W, X>& tile, int64_t begin, int64_t end, Grid<R, T>& acc) {
+template <int R, int T, Scale S, class W, class X>
+static inline void dot_step(const Tile<W, X>& tile, int64_t i, [[maybe_unused]] const Vec* scale,
+                            Grid<R, T>& acc) {
     using Pair = Operands<W, X>;
+    typename Pair::In w[static_cast<unsigned>(R)];
+    for (int r = 0; r < R; ++r) {
+        w[r] = Pair::get(tile.w + r * tile.w_stride + i);
+        if constexpr (S == Scale::kWeight) w[r] = mul(w[r], scale[r]);
+    }
+    for (int t = 0; t < T; ++t) {
+        const typename Pair::In x = Pair::get_x(tile.x[t] + i);
+        for (int r = 0; r < R; ++r) acc.v[r][t] = Pair::step(w[r], x, acc.v[r][t]);
+    }
+}
+
+template <int R, int T, Scale S, class W, class X>
+static inline void dot_range(const Tile<W, X>& tile, int64_t begin, int64_t end,
+                             [[maybe_unused]] const Vec* scale, Grid<R, T>& acc) {
+    using Pair = Operands<W, X>;
+    constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(W));
     int64_t i = begin;
-    for (; i + Pair::kStep <= end; i += Pair::kStep) {
-        typename Pair::In w[static_cast<unsigned>(R)];
-        for (int r = 0; r < R; ++r) w[r] = Pair::get(tile.w + r * tile.w_stride + i);
+    if constexpr (T <= kStreamTokens) {
         // The next tile's rows lie right behind this one's. The processor's own prefetcher stops at
         // every 4 KiB page, which is where a row of 2048 BF16 values ends.
-        if constexpr (T <= kStreamTokens) {
+        for (; i + kLine <= end; i += kLine) {
             for (int r = 0; r < R; ++r) prefetch(tile.w + (R + r) * tile.w_stride + i);
-        }
-        for (int t = 0; t < T; ++t) {
-            const typename Pair::In x = Pair::get_x(tile.x[t] + i);
-            for (int r = 0; r < R; ++r) acc.v[r][t] = Pair::step(w[r], x, acc.v[r][t]);
+            for (int64_t u = 0; u < kLine; u += Pair::kStep)
+                dot_step<R, T, S>(tile, i + u, scale, acc);
         }
     }
+    for (; i + Pair::kStep <= end; i += Pair::kStep) dot_step<R, T, S>(tile, i, scale, acc);
     if (i < end) {
         const int64_t n = end - i;
         typename Pair::In w[static_cast<unsigned>(R)];
-        for (int r = 0; r < R; ++r) w[r] = Pair::get_part(tile.w + r * tile.w_stride + i, n);
+        for (int r = 0; r < R; ++r) {
+            w[r] = Pair::get_part(tile.w + r * tile.w_stride + i, n);
+            if constexpr (S == Scale::kWeight) w[r] = mul(w[r], scale[r]);
+        }
         for (int t = 0; t < T; ++t) {
             const typename Pair::In x = Pair::get_x_part(tile.x[t] + i, n);
             for (int r = 0; r < R; ++r) acc.v[r][t] = Pair::step(w[r], x, acc.v[r][t]);
@@ -89,38 +132,52 @@ static inline void dot_range(const Tile<W, X>& tile, int64_t begin, int64_t end,
     }
 }
 
-template <int R, int T, bool Scaled, class W, class X>
+template <int R, int T, Scale S, class W, class X>
 static void dot_tile(const Tile<W, X>& tile) {
     Grid<R, T> acc;
     for (int r = 0; r < R; ++r) {
         for (int t = 0; t < T; ++t) {
-            acc.v[r][t] = tile.begin == 0 ? zero() : load(tile.partial + (r * T + t) * kLanes);
+            acc.v[r][t] = tile.first ? zero() : load(tile.partial + (r * T + t) * kLanes);
         }
     }
-    if constexpr (Scaled) {
-        // A block of 128 is summed alone, then enters with its scale: the order of the reference.
-        for (int64_t block = tile.begin; block < tile.end; block += kFp8Block) {
-            const int64_t end = block + kFp8Block < tile.end ? block + kFp8Block : tile.end;
-            Grid<R, T> part;
-            for (int r = 0; r < R; ++r) {
-                for (int t = 0; t < T; ++t) part.v[r][t] = zero();
-            }
-            dot_range<R, T>(tile, block, end, part);
-            for (int r = 0; r < R; ++r) {
-                const Vec scale = set(tile.scale[r][block / kFp8Block]);
-                for (int t = 0; t < T; ++t) acc.v[r][t] = fma(part.v[r][t], scale, acc.v[r][t]);
-            }
-        }
+    if constexpr (S == Scale::kNone) {
+        dot_range<R, T, S>(tile, 0, tile.n, nullptr, acc);
     } else {
-        dot_range<R, T>(tile, tile.begin, tile.end, acc);
+        for (int64_t block = 0; block < tile.n; block += kFp8Block) {
+            const int64_t end = block + kFp8Block < tile.n ? block + kFp8Block : tile.n;
+            Vec scale[static_cast<unsigned>(R)];
+            for (int r = 0; r < R; ++r) scale[r] = set(tile.scale[r][block / kFp8Block]);
+            if constexpr (S == Scale::kWeight) {
+                for (int r = 0; r < R; ++r) scale[r] = mul(scale[r], set(kF8Unit));
+                dot_range<R, T, S>(tile, block, end, scale, acc);
+            } else {
+                Grid<R, T> part;
+                for (int r = 0; r < R; ++r) {
+                    for (int t = 0; t < T; ++t) part.v[r][t] = zero();
+                }
+                dot_range<R, T, S>(tile, block, end, nullptr, part);
+                for (int r = 0; r < R; ++r) {
+                    for (int t = 0; t < T; ++t) {
+                        acc.v[r][t] = fma(part.v[r][t], scale[r], acc.v[r][t]);
+                    }
+                }
+            }
+        }
     }
-    if (tile.end < tile.k) {
+    if (!tile.last) {
         for (int r = 0; r < R; ++r) {
             for (int t = 0; t < T; ++t) store(tile.partial + (r * T + t) * kLanes, acc.v[r][t]);
         }
         return;
     }
     for (int t = 0; t < T; ++t) {
-        for (int r = 0; r < R; ++r) tile.out[t * tile.out_stride + r] = sum(acc.v[r][t]);
+        float* out = tile.out + t * tile.out_stride;
+        if constexpr (R % 4 == 0) {
+            for (int r = 0; r < R; r += 4) {
+                sum4(acc.v[r][t], acc.v[r + 1][t], acc.v[r + 2][t], acc.v[r + 3][t], out + r);
+            }
+        } else {
+            for (int r = 0; r < R; ++r) out[r] = sum(acc.v[r][t]);
+        }
     }
 }

@@ -151,21 +151,32 @@ static const W* matrix_row(const MatrixRows& rows, int64_t row) {
     return static_cast<const W*>(rows.data) + row * rows.stride;
 }
 
-/// Row as F32 without the scale of an FP8 block.
-static void widen_raw(const MatrixRows& rows, int64_t row, int64_t n, float* out) {
+/// The same with the scale of each block of columns, the first block's at `scale`.
+static void widen_row_scaled(const F8* from, int64_t n, const float* scale, float* out) {
+    for (int64_t begin = 0; begin < n; begin += kFp8Block) {
+        const Vec factor = set(scale[begin / kFp8Block]);
+        const int64_t end = begin + kFp8Block < n ? begin + kFp8Block : n;
+        int64_t i = begin;
+        for (; i + kLanes <= end; i += kLanes) store(out + i, mul(load(from + i), factor));
+        if (i < end) store_part(out + i, mul(load_part(from + i, end - i), factor), end - i);
+    }
+}
+
+/// Columns [column, column + n) of a row as F32; `rows` starts at that column, a multiple of
+/// kFp8Block.
+static void widen_part(const MatrixRows& rows, int64_t row, int64_t column, int64_t n, float* out) {
     switch (rows.dtype) {
         case DType::kF32: return widen_row(matrix_row<float>(rows, row), n, out);
         case DType::kBF16: return widen_row(matrix_row<Bf16>(rows, row), n, out);
         case DType::kF16: return widen_row(matrix_row<F16>(rows, row), n, out);
-        case DType::kF8E4M3: return widen_row(matrix_row<F8>(rows, row), n, out);
+        case DType::kF8E4M3:
+            return widen_row_scaled(matrix_row<F8>(rows, row), n,
+                                    scale_row(rows, row) + column / kFp8Block, out);
     }
 }
 
 static void widen(const MatrixRows* rows, int64_t row, int64_t n, float* out) {
-    widen_raw(*rows, row, n, out);
-    if (rows->dtype != DType::kF8E4M3) return;
-    const float* scale = scale_row(*rows, row);
-    for (int64_t i = 0; i < n; ++i) out[i] *= scale[i / kFp8Block];
+    widen_part(*rows, row, 0, n, out);
 }
 
 static void round_bf16(const float* x, uint16_t* out, int64_t n) {

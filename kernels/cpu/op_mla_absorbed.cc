@@ -79,6 +79,7 @@ void attend_part(const AbsorbedPass& pass, int64_t i, int64_t part, int64_t head
     job.scores = thread.scores;
     job.keep = thread.keep;
     job.partial = thread.partial;
+    job.wide = thread.wide;
     job.state = state;
     job.z = z;
     executor.kernels.attend(&job);

@@ -80,6 +80,7 @@ void attend_rows(const NaiveUnit& unit, int64_t begin, int64_t end, int64_t posi
     score.out = thread.scores;
     score.out_stride = kPageTokens;
     score.partial = thread.partial;
+    score.wide = thread.wide;
     executor.kernels.linear(&score);
     for (int64_t row = begin; row < end; ++row) {
         float* scores = thread.scores + (row - begin) * kPageTokens;

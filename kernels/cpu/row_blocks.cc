@@ -48,9 +48,7 @@ int64_t rows_per_block(const CpuExecutor& executor, const LinearJob& job, int64_
         const int64_t row_bytes = job.k * dtype_bytes(job.w.dtype) * matrices;
         rows = std::max(kStreamBytes / std::max<int64_t>(row_bytes, 1), kRowGroup);
     } else {
-        const int64_t row_bytes = job.k * (job.x_bf16 ? 2 : 4) * matrices;
-        rows = std::clamp(executor.space.wide_bytes / std::max<int64_t>(row_bytes, 1), kRowGroup,
-                          int64_t{64});
+        rows = 64 / matrices;  // What the kernel works on at a time.
     }
     rows = std::min(rows, ceil_div(n_rows, 4 * n_threads));
     return std::max<int64_t>(ceil_div(rows, kRowGroup), 1) * kRowGroup;
@@ -65,7 +63,6 @@ void linear_rows(const CpuExecutor& executor, ThreadScratch& thread, const Linea
     part.out = static_cast<unsigned char*>(job.out) + first * (job.out_bf16 ? 2 : 4);
     part.partial = thread.partial;
     part.wide = thread.wide;
-    part.wide_bytes = executor.space.wide_bytes;
     executor.kernels.linear(&part);
 }
 

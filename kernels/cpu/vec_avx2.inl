@@ -21,16 +21,25 @@ static inline Vec load(const F16* from) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
 }
 
-/// E4M3 has the layout of F16 with its exponent and fraction cut short and another bias. The
-/// conversion of F16 knows subnormals whatever the host's floating-point mode is.
-static inline Vec load(const F8* from) {
-    const __m128i wide = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
-    const __m128i magnitude = _mm_and_si128(wide, _mm_set1_epi16(0x7f));
-    const __m128i sign = _mm_slli_epi16(_mm_and_si128(wide, _mm_set1_epi16(0x80)), 8);
+/// FP8 values times 1 / kF8Unit. E4M3 is F16 with its exponent and fraction cut short and a bias
+/// that is 8 less, so its seven bits moved to the right place are an F16 that is 256 times smaller.
+/// The conversion of F16 knows subnormals whatever the host's floating-point mode is.
+constexpr float kF8Unit = 256.0f;
+
+static inline Vec load_f8_units(const F8* from) {
+    const __m128i high = _mm_slli_epi16(
+        _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))), 8);
+    // The arithmetic shift leaves the sign in bits 15 and 14; the latter belongs to the exponent.
+    const __m128i half =
+        _mm_and_si128(_mm_srai_epi16(high, 1), _mm_set1_epi16(static_cast<int16_t>(0xbf80)));
+    const __m128i magnitude = _mm_and_si128(half, _mm_set1_epi16(0x3f80));
     const __m128i nan =
-        _mm_and_si128(_mm_cmpeq_epi16(magnitude, _mm_set1_epi16(0x7f)), _mm_set1_epi16(0x7e00));
-    const __m128i half = _mm_or_si128(_mm_or_si128(_mm_slli_epi16(magnitude, 7), sign), nan);
-    return _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0f));
+        _mm_and_si128(_mm_cmpeq_epi16(magnitude, _mm_set1_epi16(0x3f80)), _mm_set1_epi16(0x7e00));
+    return _mm256_cvtph_ps(_mm_or_si128(half, nan));
+}
+
+static inline Vec load(const F8* from) {
+    return _mm256_mul_ps(load_f8_units(from), _mm256_set1_ps(kF8Unit));
 }
 
 template <class T>
@@ -66,6 +75,19 @@ static inline float sum(Vec v) {
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+/// Four sums, each in the order of sum(): lanes i + 4, then i + 2, then i + 1.
+static inline void sum4(Vec a, Vec b, Vec c, Vec d, float* out) {
+    const __m256 ab =
+        _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+    const __m256 cd =
+        _mm256_add_ps(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
+    const __m256 two = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44),
+                                     _mm256_shuffle_ps(ab, cd, 0xee));  // a a c c | b b d d
+    const __m256 one = _mm256_add_ps(_mm256_shuffle_ps(two, two, 0x88),
+                                     _mm256_shuffle_ps(two, two, 0xdd));  // a c a c | b d b d
+    _mm_storeu_ps(out, _mm_unpacklo_ps(_mm256_castps256_ps128(one), _mm256_extractf128_ps(one, 1)));
 }
 
 static inline float max_lane(Vec v) {

@@ -19,17 +19,23 @@ static inline Vec widen_bf16(__m256i half) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
 
-/// E4M3 has the layout of F16 with its exponent and fraction cut short and another bias. The
-/// conversion of F16 knows subnormals whatever the host's floating-point mode is.
-static inline Vec widen_f8(__m128i bytes) {
-    const __m256i wide = _mm256_cvtepu8_epi16(bytes);
-    const __m256i magnitude = _mm256_and_si256(wide, _mm256_set1_epi16(0x7f));
-    const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(wide, _mm256_set1_epi16(0x80)), 8);
-    const __m256i nan = _mm256_and_si256(_mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x7f)),
-                                         _mm256_set1_epi16(0x7e00));
-    const __m256i half =
-        _mm256_or_si256(_mm256_or_si256(_mm256_slli_epi16(magnitude, 7), sign), nan);
-    return _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256.0f));
+/// FP8 values times 1 / kF8Unit. E4M3 is F16 with its exponent and fraction cut short and a bias
+/// that is 8 less, so its seven bits moved to the right place are an F16 that is 256 times smaller.
+/// The conversion of F16 knows subnormals whatever the host's floating-point mode is.
+constexpr float kF8Unit = 256.0f;
+
+static inline Vec widen_f8_units(__m128i bytes) {
+    const __m256i high = _mm256_slli_epi16(_mm256_cvtepu8_epi16(bytes), 8);
+    // The arithmetic shift leaves the sign in bits 15 and 14; the latter belongs to the exponent.
+    const __m256i half = _mm256_and_si256(_mm256_srai_epi16(high, 1),
+                                          _mm256_set1_epi16(static_cast<int16_t>(0xbf80)));
+    const __mmask16 nan = _mm256_cmpeq_epi16_mask(_mm256_and_si256(high, _mm256_set1_epi16(0x7f00)),
+                                                  _mm256_set1_epi16(0x7f00));
+    return _mm512_cvtph_ps(_mm256_mask_blend_epi16(nan, half, _mm256_set1_epi16(0x7e00)));
+}
+
+static inline Vec load_f8_units(const F8* from) {
+    return widen_f8_units(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
 }
 
 static inline Vec load(const float* from) { return _mm512_loadu_ps(from); }
@@ -43,7 +49,7 @@ static inline Vec load(const F16* from) {
 }
 
 static inline Vec load(const F8* from) {
-    return widen_f8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    return _mm512_mul_ps(load_f8_units(from), _mm512_set1_ps(kF8Unit));
 }
 
 static inline Vec load_part(const float* from, int64_t n) {
@@ -59,7 +65,8 @@ static inline Vec load_part(const F16* from, int64_t n) {
 }
 
 static inline Vec load_part(const F8* from, int64_t n) {
-    return widen_f8(_mm_maskz_loadu_epi8(first_lanes(n), from));
+    const Vec units = widen_f8_units(_mm_maskz_loadu_epi8(first_lanes(n), from));
+    return _mm512_mul_ps(units, _mm512_set1_ps(kF8Unit));
 }
 
 static inline void store(float* to, Vec v) { _mm512_storeu_ps(to, v); }
@@ -87,6 +94,20 @@ static inline float sum(Vec v) {
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+/// Four sums, each in the order of sum(): lanes i + 8, then i + 4, i + 2 and i + 1.
+static inline void sum4(Vec a, Vec b, Vec c, Vec d, float* out) {
+    const __m512 ab =
+        _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    const __m512 cd =
+        _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
+    const __m512 four =
+        _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+    const __m512 two = _mm512_add_ps(four, _mm512_permute_ps(four, 0x4e));
+    const __m512 one = _mm512_add_ps(two, _mm512_permute_ps(two, 0xb1));
+    const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
+    _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, one)));
 }
 
 static inline float max_lane(Vec v) {

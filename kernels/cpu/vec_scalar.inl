@@ -56,6 +56,10 @@ static inline Vec load(const T* from) {
     return v;
 }
 
+/// FP8 values times 1 / kF8Unit: what is cheapest to load; a scale makes up for it.
+constexpr float kF8Unit = 1.0f;
+static inline Vec load_f8_units(const F8* from) { return load(from); }
+
 static inline void store(float* to, Vec v) {
     for (int i = 0; i < kLanes; ++i) to[i] = v.lane[i];
 }
@@ -106,6 +110,14 @@ static inline Vec scale_by_power(Vec v, Vec biased) {
 }
 
 static inline float sum(Vec v) { return (v.lane[0] + v.lane[2]) + (v.lane[1] + v.lane[3]); }
+
+/// Four sums, each as sum() computes it.
+static inline void sum4(Vec a, Vec b, Vec c, Vec d, float* out) {
+    out[0] = sum(a);
+    out[1] = sum(b);
+    out[2] = sum(c);
+    out[3] = sum(d);
+}
 
 static inline float max_lane(Vec v) {
     float best = v.lane[0];
