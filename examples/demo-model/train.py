@@ -90,7 +90,7 @@ class Run:
         self.sums = torch.zeros(args.ranks, 4).share_memory_()
         self.loads = torch.zeros(args.ranks, len(self.moes), self.config.n_routed_experts)
         self.loads.share_memory_()
-        self.control = torch.zeros(3).share_memory_()  # Go on, rate, share of repeated tokens.
+        self.control = torch.zeros(4).share_memory_()  # Go on, rate, repeated tokens, MTP weight.
         self.barrier = mp.get_context("fork").Barrier(args.ranks)
 
     def save(self, path):
@@ -107,12 +107,12 @@ class Run:
 
 def rank_step(run, rank, coder):
     """One step of one rank; every rank runs this in lock step."""
-    args, (_, rate, copying) = run.args, run.control.tolist()
+    args, (_, rate, copying, mtp) = run.args, run.control.tolist()
     run.optimizer.grads[rank].zero_()
     sums = torch.zeros(4)
     for ids, weight in batch(run.rngs[rank], coder, args, copying):
-        main, draft = run.model.loss(ids, weight, args.mtp > 0)
-        (main + args.mtp * draft).backward()
+        main, draft = run.model.loss(ids, weight, mtp > 0)
+        (main + mtp * draft).backward()
         sums += torch.tensor([float((ids != 2).sum()), float(weight[:, 1:].sum()),
                               main.item(), draft.item()])
     run.sums[rank] = sums
@@ -122,7 +122,7 @@ def rank_step(run, rank, coder):
     if rank == 0:
         run.optimizer.steps += 1
     run.barrier.wait()
-    run.optimizer.step(rank, rate, run.sums[:, 1].sum().item(), "" if args.mtp else "mtp.")
+    run.optimizer.step(rank, rate, run.sums[:, 1].sum().item(), "" if mtp else "mtp.")
     if rank == 0:
         with torch.no_grad():
             run.balance(0.002 * rate)
@@ -152,9 +152,10 @@ def lead(run, coder):
         now = time.time()
         share, run.seconds = (now - start) / budget, seconds + now - start
         rate = min(1.0, (run.step - first_step + 1) / (60 if first_step == 0 else 10))
-        rate *= max(0.0, 1 - share) if args.decay else 1.0
+        rate *= args.rate * (max(0.0, 1 - share) if args.decay else 1.0)
         copying = max(args.copying, 0.6 * (1 - run.step / args.copy_steps))
-        run.control.copy_(torch.tensor([float(share < 1), rate, copying]))
+        mtp = args.mtp if share >= args.mtp_from else 0.0
+        run.control.copy_(torch.tensor([float(share < 1), rate, copying, mtp]))
         run.barrier.wait()
         if share >= 1:
             break
@@ -188,14 +189,16 @@ def arguments():
     a = argparse.ArgumentParser(description=__doc__)
     a.add_argument("--minutes", type=float, default=60, help="length of a stable sitting")
     a.add_argument("--decay", type=float, default=0, help="minutes in which the rate falls to 0")
+    a.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")
     a.add_argument("--docs", type=int, default=40, help="problems a step, over all ranks")
     a.add_argument("--config", default="{}", help="JSON of fields of model.Config")
-    a.add_argument("--mix", type=json.loads, default=[0.46, 0.46, 0.04, 0.01],
+    a.add_argument("--mix", type=json.loads, default=[0.46, 0.50, 0.02, 0.02],
                    help="weights of arithmetic, texts, repetition, greeting")
     a.add_argument("--copying", type=float, default=0.0, help="share of repeated random tokens")
     a.add_argument("--copy-steps", type=int, default=600, help="steps until that share is reached")
     a.add_argument("--prompt-loss", type=float, default=0.0, help="weight of prompt tokens")
     a.add_argument("--mtp", type=float, default=0.0, help="weight of the MTP loss")
+    a.add_argument("--mtp-from", type=float, default=0.0, help="share of the sitting without it")
     a.add_argument("--tokenizer", default="model/tokenizer.json")
     a.add_argument("--out", default="run.pt")
     a.add_argument("--resume", default="")
