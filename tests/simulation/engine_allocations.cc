@@ -1,0 +1,87 @@
+// If this fails, a long answer makes the host's heap grow or fragment, token by token.
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "engine/engine.h"
+#include "engine/session.h"
+#include "engine/stream.h"
+#include "fake_backend.h"
+#include "simulator.h"
+
+namespace {
+
+std::atomic<uint64_t> n_allocations{0};
+
+void* counted(size_t bytes) {
+    n_allocations.fetch_add(1, std::memory_order_relaxed);
+    void* const memory = std::malloc(bytes == 0 ? 1 : bytes);
+    if (memory == nullptr) throw std::bad_alloc();
+    return memory;
+}
+
+}  // namespace
+
+// The whole program counts; only this test looks.
+void* operator new(size_t bytes) { return counted(bytes); }
+void* operator new[](size_t bytes) { return counted(bytes); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
+
+using namespace fathom;
+using namespace fathom::simulation;
+
+namespace {
+
+/// Allocations of a step and the reading of its events, summed over `n_steps`.
+uint64_t count_steps(Engine& engine, std::vector<std::shared_ptr<Stream>>& streams, int n_steps) {
+    Event event;
+    const uint64_t before = n_allocations.load();
+    for (int i = 0; i < n_steps; ++i) {
+        engine.step(0);
+        for (const std::shared_ptr<Stream>& stream : streams) {
+            while (stream->next(0, event)) {
+            }
+        }
+    }
+    return n_allocations.load() - before;
+}
+
+}  // namespace
+
+TEST_CASE("a decoded token allocates nothing after warm-up", "[simulation][allocations]") {
+    fake_control() = FakeControl();
+    EngineOptions options;
+    options.mode = EngineMode::kManual;
+    options.backend = fake_backend();
+    options.clock = fake_clock;
+    options.kv_cache_bytes = 4 * 1024 * 8;
+    const auto engine = Engine::create(options);
+    const auto model = EngineModel::create(engine, fake_model(1024), {});
+    std::vector<SamplingOptions> kinds(3);
+    kinds[1] = {.temperature = 0.9F,
+                .top_k = 20,
+                .top_p = 0.9F,
+                .min_p = 0.01F,
+                .repetition_penalty = 1.1F,
+                .frequency_penalty = 0.1F,
+                .logit_bias = {{3, 1.0F}}};
+    kinds[2] = {.temperature = 1, .logprobs = kMaxLogprobs};
+    std::vector<std::shared_ptr<Stream>> streams;
+    const std::vector<int32_t> prompt = {1, 2, 3, 4, 5};
+    for (const SamplingOptions& kind : kinds) {
+        GenerateOptions generate;
+        generate.sampling = kind;
+        streams.push_back(Session::create(model, 0)->generate(prompt, generate));
+    }
+    // The ring of each stream has to be gone through once.
+    count_steps(*engine, streams, 140);
+    // Crosses page borders of every stream on the way.
+    CHECK(count_steps(*engine, streams, 300) == 0);
+    CHECK(engine->stats().decode_tokens >= 3 * 430);
+}
