@@ -151,8 +151,9 @@ TEST_CASE("tokenizer files: kinds that are not supported", "[tokenizer]") {
     refused(changed.json(), Status::kUnsupported, "Lowercase");
     // Nested sequences and a missing normaliser are ordinary.
     CHECK_NOTHROW(TokenizerBuilder::open_json(
-        with_step(R"({"type": "Sequence", "pretokenizers": [{"type": "Sequence", "pretokenizers":
-                      [{"type": "Digits", "individual_digits": true}]}, {"type": "ByteLevel"}]})")));
+        with_step(R"({"type": "Sequence", "pretokenizers": [
+            {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": true}]},
+            {"type": "ByteLevel"}]})")));
     CHECK_NOTHROW(TokenizerBuilder::open_json(replaced(json, "\"normalizer\": null, ", "")));
     CHECK_NOTHROW(TokenizerBuilder::open_json(
         replaced(json, "\"decoder\": {\"type\": \"ByteLevel\"}, ", "")));
