@@ -1,0 +1,159 @@
+// The state behind the stand-in driver's entry points.
+#pragma once
+
+#define CUDA_ENABLE_DEPRECATED
+#include <cuda.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "machine/executor.h"
+
+#define VIRTUAL_GPU_API extern "C" __attribute__((visibility("default"))) CUresult
+
+namespace virtual_gpu {
+
+// What a test asks for, as 'key=value' pairs in $FATHOM_VIRTUAL_GPU or through virtual_gpu_set().
+struct DriverSettings {
+    int compute = 90;            // compute: capability that the device plays, times ten.
+    int devices = 1;             // devices
+    int driver_version = 13000;  // driver
+    uint64_t memory_bytes = uint64_t{16} << 30;  // memory
+    uint32_t seed = 0;                           // seed: of warps, blocks and streams.
+    bool check = true;                           // check
+    bool count = true;                           // count
+    uint64_t fail_allocation = 0;  // fail_allocation: the n-th from now, and 1 is the next.
+    uint64_t fail_launch = 0;      // fail_launch: the n-th launch is refused.
+    uint64_t lose_device = 0;      // lose_device: the n-th kernel that runs takes the device away.
+    std::string missing;           // missing: a driver function that does not exist.
+    std::string counters_file;     // counters: where to write the JSON at the end.
+    std::string findings_file;     // findings: where to write them at the end; default stderr.
+};
+
+using Work = std::function<CUresult()>;
+
+struct Event {
+    uint64_t recorded = 0;  // How often it was recorded, and up to which of these is done.
+    uint64_t completed = 0;
+    struct Graph* capture = nullptr;  // Recorded while this graph was captured,
+    std::vector<size_t> nodes;        // after these nodes.
+};
+
+// One step of a stream: work, or an event that is recorded or waited for.
+struct Step {
+    Work work;
+    std::shared_ptr<Event> record;
+    std::shared_ptr<Event> wait;
+    uint64_t version = 0;
+};
+
+struct KernelSpec {
+    struct Function* function = nullptr;
+    LaunchRequest request;
+};
+
+struct GraphNode {
+    Work work;
+    std::vector<size_t> after;
+    std::shared_ptr<KernelSpec> kernel;  // For nodes that launch one; 'work' is empty then.
+    struct Graph* graph = nullptr;
+    size_t index = 0;
+};
+
+struct Graph {
+    std::deque<GraphNode> nodes;
+};
+
+struct Stream {
+    std::deque<Step> steps;
+    bool is_blocking = true;  // Orders itself with the default stream.
+    Graph* capture = nullptr;
+    bool capture_is_broken = false;
+    bool capture_is_origin = false;
+    CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+    std::vector<size_t> capture_after;  // What the next captured node comes after.
+};
+
+struct Function {
+    Program* program = nullptr;
+    Kernel* kernel = nullptr;
+    int max_dynamic_shared = 48 * 1024;
+};
+
+struct LoadedModule {
+    std::unique_ptr<Program> program;
+    std::map<std::string, Function> functions;
+};
+
+class Driver {
+public:
+    static Driver& instance();
+
+    std::recursive_mutex mutex;
+    DriverSettings settings;
+    bool is_initialised = false;
+    CUresult sticky = CUDA_SUCCESS;  // After a kernel failed, every call returns this.
+    std::unique_ptr<Machine> machine;
+    std::set<std::unique_ptr<LoadedModule>> modules;
+    std::set<std::unique_ptr<Stream>> streams;
+    std::vector<Stream*> stream_order;  // As created: pointers sort differently in every run.
+    std::map<void*, uint64_t> pinned;   // Host memory that copies may touch late.
+    Stream default_stream;
+    std::vector<std::string> complaints;  // About calls; findings are about kernels.
+    uint64_t launches = 0;
+    uint64_t kernels_run = 0;
+    uint64_t graph_launches = 0;
+
+    void initialise();
+    void apply(const std::string& text);  // "seed=3,compute=80"
+    void complain(const std::string& text) { complaints.push_back(text); }
+
+    // 0, or why a call that needs a context may not go on.
+    CUresult ready() const;
+    // The same for calls that synchronise, which no capture allows.
+    CUresult ready_outside_capture() const;
+
+    Stream* stream_of(CUstream handle);
+    CUresult submit(CUstream stream, Work work);
+    CUresult submit_kernel(CUstream stream, KernelSpec spec);
+    CUresult run_kernel(const KernelSpec& spec);
+    CUresult run_graph(const Graph& graph);
+    size_t add_node(Stream* stream, GraphNode node);
+
+    // Runs steps until the stream, or everything, is done.
+    CUresult drain(Stream* stream);
+    CUresult drain_until(const Event& event, uint64_t version);
+    CUresult drain_all();
+    bool is_pinned(const void* pointer, size_t bytes) const;
+    uint64_t random(uint64_t n);  // Seeded; 0 .. n - 1.
+    std::string counters_json() const;
+    std::string findings_text() const;
+
+private:
+    bool is_runnable(const Stream& stream) const;
+    void run_step(Stream* stream);
+    bool run_any(Stream* preferred);
+
+    uint64_t random_state_ = 0;
+};
+
+// The current context of the thread; device d's context is contexts()[d].
+CUcontext& current_context();
+CUcontext context_of(int device);
+
+// Checks a launch and copies its arguments.
+CUresult make_spec(KernelSpec* spec, CUfunction handle, const CUlaunchConfig& config,
+                   void** arguments, bool is_cooperative);
+
+// Bytes between host and device at the time of the call; both sides are checked.
+CUresult copy_to_device(CUdeviceptr to, const void* from, size_t bytes);
+CUresult copy_to_host(void* to, CUdeviceptr from, size_t bytes);
+CUresult copy_on_device(CUdeviceptr to, CUdeviceptr from, size_t bytes);
+
+}  // namespace virtual_gpu
