@@ -140,14 +140,15 @@ reduce_last_block(const float* x, float* parts, unsigned* done, float* total, in
         if (threadIdx.x < half) part[threadIdx.x] += part[threadIdx.x + half];
         __syncthreads();
     }
-    if (threadIdx.x == 0) {
+    if (threadIdx.x == 32) {
         parts[blockIdx.x] = part[0];
         __threadfence();
         is_last = atomicAdd(done, 1u) == gridDim.x - 1;
+        // The thread that read the counter must fence; another one's fence acquires nothing.
+        __threadfence();
     }
     __syncthreads();
     if (is_last && threadIdx.x == 0) {
-        __threadfence();
         float all = 0;
         for (int i = 0; i < gridDim.x; i++) all += parts[i];
         *total = all;
@@ -155,9 +156,10 @@ reduce_last_block(const float* x, float* parts, unsigned* done, float* total, in
 }
 
 // Every block writes its number, meets the others at a barrier over the whole grid, and reads its
-// neighbour's: needs all blocks on the device at once.
+// neighbour's: needs all blocks on the device at once. The warp that works is not the one that
+// waits, so both barriers of the block matter.
 extern "C" __global__ void grid_barrier(unsigned* arrived, int* values, int* out) {
-    if (threadIdx.x == 0) values[blockIdx.x] = blockIdx.x * 7;
+    if (threadIdx.x == 32) values[blockIdx.x] = blockIdx.x * 7;
     __syncthreads();
     if (threadIdx.x == 0) {
         __threadfence();
@@ -167,7 +169,7 @@ extern "C" __global__ void grid_barrier(unsigned* arrived, int* values, int* out
         __threadfence();
     }
     __syncthreads();
-    if (threadIdx.x == 0) out[blockIdx.x] = values[(blockIdx.x + 1) % gridDim.x];
+    if (threadIdx.x == 32) out[blockIdx.x] = values[(blockIdx.x + 1) % gridDim.x];
 }
 
 // Lanes that part and meet again: data-dependent loops, branches, a switch, partial masks.

@@ -87,11 +87,57 @@ void SectorShadow::check_reads(Warp& warp, const Instruction& instruction, const
     }
 }
 
+// Whether a whole cell would have to forget somebody: warps that touch different bytes.
+bool SectorShadow::must_split(const Warp& warp, const Cell& cell, uint32_t touched,
+                              AccessKind kind) const {
+    const uint32_t me = warp.global_index();
+    if (kind == AccessKind::kRead) {
+        return cell.read_bytes != 0 && cell.read_warp != me && cell.read_warp < kManyInBlock &&
+               (cell.read_bytes & ~touched) != 0;
+    }
+    return cell.write_bytes != 0 && cell.write_warp != me && (cell.write_bytes & ~touched) != 0;
+}
+
+void SectorShadow::split(Cell* cell, uint64_t address) {
+    Granules& granules = split_[address / 32];
+    for (int i = 0; i < 8; i++) {
+        const uint32_t bytes = 0xfu << (4 * i);
+        granules[i] = *cell;
+        granules[i].write_bytes &= bytes;
+        granules[i].read_bytes &= bytes;
+        granules[i].shared_bytes &= bytes;
+    }
+    cell->write_warp = kSplit;
+}
+
+void SectorShadow::note_split(Warp& warp, const Instruction& instruction, uint64_t address,
+                              uint32_t touched, int lane, AccessKind kind) {
+    Granules& granules = split_[address / 32];
+    for (int i = 0; i < 8; i++) {
+        const uint32_t part = touched & (0xfu << (4 * i));
+        if (part != 0) {
+            note_whole(warp, instruction, &granules[i], address + 4 * i, part, lane, kind);
+        }
+    }
+}
+
 void SectorShadow::note(Warp& warp, const Instruction& instruction, Cell* cell, uint64_t address,
                         uint32_t touched, int lane, AccessKind kind) {
     if (!warp.launch->settings.check) {
         return;
     }
+    if (cell->write_warp != kSplit && must_split(warp, *cell, touched, kind)) {
+        split(cell, address);
+    }
+    if (cell->write_warp == kSplit) {
+        note_split(warp, instruction, address, touched, lane, kind);
+    } else {
+        note_whole(warp, instruction, cell, address, touched, lane, kind);
+    }
+}
+
+void SectorShadow::note_whole(Warp& warp, const Instruction& instruction, Cell* cell,
+                              uint64_t address, uint32_t touched, int lane, AccessKind kind) {
     const uint32_t me = warp.global_index();
     if ((cell->write_bytes & touched) != 0 && cell->write_warp != me &&
         !follows(warp, cell->write_warp, cell->write_clock)) {

@@ -2,7 +2,9 @@
 // accesses to global memory and counts unique sectors.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <unordered_map>
 
 #include "machine/shared_shadow.h"
 
@@ -18,7 +20,10 @@ public:
     SectorShadow& operator=(const SectorShadow&) = delete;
 
     // Forgets all accesses, in no time: cells of older launches do not count.
-    void begin_launch() { launch_ += 1; }
+    void begin_launch() {
+        launch_ += 1;
+        split_.clear();
+    }
 
     // Warp accesses the bytes 'touched' (one bit each) of the sector that holds 'address'. Returns
     // whether it is the launch's first access to it.
@@ -38,6 +43,8 @@ private:
     // No single reader: several warps of one block, or of several blocks.
     static constexpr uint32_t kManyInBlock = 0xfffffffe;
     static constexpr uint32_t kManyBlocks = 0xffffffff;
+    // In 'write_warp': the sector's accesses are kept for each 4 bytes in 'split_'.
+    static constexpr uint32_t kSplit = 0xffffffff;
 
     struct Cell {
         uint32_t launch = 0;
@@ -53,8 +60,16 @@ private:
     };
     static_assert(sizeof(Cell) == 36, "about as much shadow as memory");
 
+    using Granules = std::array<Cell, 8>;
+
     void note(Warp& warp, const Instruction& instruction, Cell* cell, uint64_t address,
               uint32_t touched, int lane, AccessKind kind);
+    void note_split(Warp& warp, const Instruction& instruction, uint64_t address, uint32_t touched,
+                    int lane, AccessKind kind);
+    bool must_split(const Warp& warp, const Cell& cell, uint32_t touched, AccessKind kind) const;
+    void split(Cell* cell, uint64_t address);
+    void note_whole(Warp& warp, const Instruction& instruction, Cell* cell, uint64_t address,
+                    uint32_t touched, int lane, AccessKind kind);
     void note_read(const Warp& warp, const Instruction& instruction, Cell* cell, uint32_t touched);
     void check_reads(Warp& warp, const Instruction& instruction, const Cell& cell, uint32_t touched,
                      uint64_t address, int lane);
@@ -63,6 +78,7 @@ private:
     uint64_t base_ = 0;
     Cell* cells_ = nullptr;
     uint32_t launch_ = 0;
+    std::unordered_map<uint64_t, Granules> split_;  // By sector.
 };
 
 }  // namespace virtual_gpu
