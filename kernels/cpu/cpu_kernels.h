@@ -57,6 +57,12 @@ struct LinearJob {
     const int32_t* out_row = nullptr;   // row of out for each token; null: 0, 1, 2, ...
     const float* out_weight = nullptr;  // with accumulate; null: 1
 
+    // What this thread will read next, `ahead_bytes` of it at each of the two places: with many
+    // tokens it comes from memory into the L2 cache while the processor multiplies.
+    const void* ahead = nullptr;
+    const void* ahead_up = nullptr;
+    int64_t ahead_bytes = 0;
+
     // Scratch of the calling thread.
     float* partial = nullptr;  // [kLinearPartialFloats]
     float* wide = nullptr;     // [kLinearWideFloats]

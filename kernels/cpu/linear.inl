@@ -22,6 +22,25 @@ struct BlockResult {
     alignas(64) float value[2][kTileTokens][kBlockRows];  // of w and up
 };
 
+/// Memory to bring into the L2 cache, a few lines after each tile: all at once would fill the
+/// buffers that the tiles' own loads need.
+struct Ahead {
+    const unsigned char* at[2];
+    int64_t left;      // bytes at each place
+    int64_t per_tile;  // lines after each tile
+};
+
+static inline void fetch_ahead(Ahead& ahead) {
+    if (ahead.left <= 0) return;
+    for (int64_t line = 0; line < ahead.per_tile; ++line) {
+        prefetch(ahead.at[0] + line * 64);
+        if (ahead.at[1] != nullptr) prefetch(ahead.at[1] + line * 64);
+    }
+    ahead.at[0] += ahead.per_tile * 64;
+    if (ahead.at[1] != nullptr) ahead.at[1] += ahead.per_tile * 64;
+    ahead.left -= ahead.per_tile * 64;
+}
+
 /// Rows of a job that are worked on together, [first, first + n), and some of their columns, as
 /// stored or widened.
 struct Block {
@@ -32,6 +51,7 @@ struct Block {
     int64_t part;  // columns for which a tile's activations stay in the L1 cache
     MatrixRows w;  // from column k_begin on
     MatrixRows up;
+    Ahead* ahead;
 };
 
 template <class X>
@@ -55,6 +75,7 @@ static void tile_rows(const Block& block, int64_t column, const MatrixRows& rows
         tile.partial = partial + row * T * kLanes;
         tile.out = &out[0][row];
         dot_tile<R, T, S>(tile);
+        if constexpr (T == kTileTokens) fetch_ahead(*block.ahead);
     }
 }
 
@@ -223,6 +244,29 @@ static void run_chunk(const LinearJob& job, Block& block, int64_t begin, int64_t
     }
 }
 
+/// What to fetch while the block before `row` is worked on: the rows from there on, or what comes
+/// after the job.
+static Ahead plan_ahead(const LinearJob& job, int64_t row) {
+    Ahead ahead{};
+    const int64_t row_bytes = job.w.stride * element_bytes(job.w.dtype);
+    if (job.n_tokens <= kWidenTokens) return ahead;
+    if (row < job.n_rows) {
+        ahead.at[0] = static_cast<const unsigned char*>(job.w.data) + row * row_bytes;
+        if (job.up.data != nullptr) {
+            ahead.at[1] = static_cast<const unsigned char*>(job.up.data) + row * row_bytes;
+        }
+        ahead.left = (job.n_rows - row < kBlockRows ? job.n_rows - row : kBlockRows) * row_bytes;
+    } else {
+        ahead.at[0] = static_cast<const unsigned char*>(job.ahead);
+        ahead.at[1] = static_cast<const unsigned char*>(job.ahead_up);
+        ahead.left = job.ahead_bytes;
+    }
+    const int64_t tiles = job.n_tokens / kTileTokens * (kBlockRows / 4) *
+                          ((job.k + kPart - 1) / kPart) / (ahead.at[1] != nullptr ? 2 : 1);
+    ahead.per_tile = ahead.left / 64 / (tiles > 0 ? tiles : 1) + 1;
+    return ahead;
+}
+
 static void linear(const LinearJob* given) {
     const LinearJob& job = *given;
     const bool many = job.n_tokens > kTileTokens;
@@ -233,7 +277,9 @@ static void linear(const LinearJob* given) {
     const int64_t even = (job.n_tokens + chunks - 1) / chunks;
     const int64_t chunk = (even + kTileTokens - 1) / kTileTokens * kTileTokens;
     for (int64_t row = 0; row < job.n_rows; row += step) {
+        Ahead ahead = plan_ahead(job, row + step);
         Block block{};
+        block.ahead = &ahead;
         block.first = row;
         block.n = row + step < job.n_rows ? step : job.n_rows - row;
         for (int64_t begin = 0; begin < job.n_tokens; begin += chunk) {

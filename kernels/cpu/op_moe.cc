@@ -154,25 +154,32 @@ void run_gate_up(const MoePass& pass, const Ffn& routed, const Ffn* shared) {
 
 void run_down(const MoePass& pass, const Ffn& routed, const Ffn* shared) {
     CpuExecutor& executor = pass.executor;
+    const int32_t first_down = pass.call.w[2];
     int64_t block = INT64_MAX;
     if (pass.n_active > 0) block = rows_per_block(executor, routed.down, pass.hidden);
     if (shared != nullptr) {
         block = std::min(block, rows_per_block(executor, shared->down, pass.hidden));
     }
-    for_units(executor, ceil_div(pass.hidden, block), false,
-              [&](int64_t unit, ThreadScratch& thread) {
-                  const int64_t first = unit * block;
-                  const int64_t n = std::min(block, pass.hidden - first);
-                  for (int64_t row = 0; row < pass.n_rows; ++row) {
-                      std::memset(pass.out + row * pass.hidden + first, 0,
-                                  static_cast<size_t>(n) * sizeof(float));
-                  }
-                  for (int64_t i = 0; i < pass.n_active; ++i) {
-                      const Ffn ffn = routed_ffn(pass, executor.space.active[i]);
-                      linear_rows(executor, thread, ffn.down, first, n);
-                  }
-                  if (shared != nullptr) linear_rows(executor, thread, shared->down, first, n);
-              });
+    const auto body = [&](int64_t unit, ThreadScratch& thread) {
+        const int64_t first = unit * block;
+        const int64_t n = std::min(block, pass.hidden - first);
+        for (int64_t row = 0; row < pass.n_rows; ++row) {
+            std::memset(pass.out + row * pass.hidden + first, 0,
+                        static_cast<size_t>(n) * sizeof(float));
+        }
+        for (int64_t i = 0; i < pass.n_active; ++i) {
+            Ffn ffn = routed_ffn(pass, executor.space.active[i]);
+            if (i + 1 < pass.n_active) {
+                // Next come the same rows of the next expert.
+                const Weight& next = executor.weight(first_down + executor.space.active[i + 1]);
+                ffn.down.ahead = rows_from(matrix_of(next), first).data;
+                ffn.down.ahead_bytes = n * next.cols * dtype_bytes(next.dtype);
+            }
+            linear_rows(executor, thread, ffn.down, first, n);
+        }
+        if (shared != nullptr) linear_rows(executor, thread, shared->down, first, n);
+    };
+    for_units(executor, ceil_div(pass.hidden, block), false, body);
 }
 
 MoePass begin_pass(CpuExecutor& executor, const OpCall& call, int64_t n_rows) {

@@ -61,6 +61,12 @@ void linear_rows(const CpuExecutor& executor, ThreadScratch& thread, const Linea
     if (job.up.data != nullptr) part.up = rows_from(job.up, first);
     part.n_rows = n;
     part.out = static_cast<unsigned char*>(job.out) + first * (job.out_bf16 ? 2 : 4);
+    if (part.ahead == nullptr) {
+        // This thread's next block most likely: the rows behind.
+        part.ahead = rows_from(part.w, n).data;
+        if (job.up.data != nullptr) part.ahead_up = rows_from(part.up, n).data;
+        part.ahead_bytes = n * job.w.stride * dtype_bytes(job.w.dtype);
+    }
     part.partial = thread.partial;
     part.wide = thread.wide;
     executor.kernels.linear(&part);
