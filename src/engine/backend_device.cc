@@ -1,8 +1,6 @@
 #include "engine/backend_device.h"
 
-#include <string_view>
-
-#include "base/status.h"
+#include "backend/check_backend.h"
 
 namespace fathom {
 
@@ -13,12 +11,5 @@ BackendDevice::BackendDevice(const BackendTable& table, const BackendOptions& op
 }
 
 BackendDevice::~BackendDevice() { table_.close(handle_); }
-
-void check_backend(const BackendTable& table, int32_t status, const BackendError& error) {
-    if (status == 0) return;
-    const bool known = status > 0 && status <= static_cast<int32_t>(Status::kInternal);
-    fail(known ? static_cast<Status>(status) : Status::kInternal, "backend ", table.name, ": ",
-         std::string_view(error.text));
-}
 
 }  // namespace fathom

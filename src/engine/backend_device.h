@@ -25,7 +25,4 @@ private:
     void* handle_ = nullptr;
 };
 
-/// Throws Error with the backend's own sentence unless `status` is 0.
-void check_backend(const BackendTable& table, int32_t status, const BackendError& error);
-
 }  // namespace fathom

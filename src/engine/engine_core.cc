@@ -1,7 +1,6 @@
 #include "engine/engine_core.h"
 
 #include <algorithm>
-#include <exception>
 #include <optional>
 #include <utility>
 
@@ -93,21 +92,14 @@ void EngineCore::settle_if_idle() noexcept {
 
 std::shared_ptr<BackendDevice> EngineCore::device() {
     check_accepting();
-    gate_.enter();
-    std::shared_ptr<BackendDevice> device = device_;
-    gate_.leave();
-    if (device == nullptr) fail(Status::kShutdown, "the engine is shut down");
-    return device;
+    const StepGate::Guest guest(gate_);
+    if (device_ == nullptr) fail(Status::kShutdown, "the engine is shut down");
+    return device_;
 }
 
 std::shared_ptr<ModelRuntime> EngineCore::start_model(ModelParts parts, const Limits& limits) {
     check_accepting();
-    struct Guest {
-        StepGate& gate;
-        explicit Guest(StepGate& entered) : gate(entered) { gate.enter(); }
-        ~Guest() { gate.leave(); }
-    };
-    const Guest guest(gate_);
+    const StepGate::Guest guest(gate_);
     if (device_ == nullptr) fail(Status::kShutdown, "the engine is shut down");
     auto runtime = std::make_shared<ModelRuntime>(device_, std::move(parts), limits,
                                                   options_.clock, n_active_);
@@ -117,13 +109,12 @@ std::shared_ptr<ModelRuntime> EngineCore::start_model(ModelParts parts, const Li
 }
 
 void EngineCore::remove_model(ModelRuntime& runtime) noexcept {
-    gate_.enter();
+    const StepGate::Guest guest(gate_);
     settle();
     runtime.settle(now_ns(), true);
     std::erase_if(models_, [&](const auto& model) { return model.get() == &runtime; });
     runtime.tear_down();
     publish();
-    gate_.leave();
 }
 
 void EngineCore::reserve_memory(uint64_t bytes, std::string_view parts) {
@@ -191,20 +182,24 @@ bool EngineCore::step(uint64_t budget_ns) {
     const uint64_t start_ns = now_ns();
     bool more = false;
     do {
-        more = step_as_guest();
+        more = step_as_guest().more;
     } while (more && now_ns() - start_ns < budget_ns);
     stepping_.store(false);
     return more;
 }
 
-bool EngineCore::step_as_guest() noexcept {
-    gate_.enter();
-    const bool more = step_once();
-    const bool has_news = std::exchange(failure_is_news_, false);
-    gate_.leave();
+EngineCore::GuestStep EngineCore::step_as_guest() noexcept {
+    GuestStep step{};
+    bool has_news = false;
+    {
+        const StepGate::Guest guest(gate_);
+        step.more = step_once();
+        step.earliest_deadline_ns = earliest_deadline_ns_;
+        has_news = std::exchange(failure_is_news_, false);
+    }
     // The text does not change any more: the device fails once.
     if (has_news) log(kLogWarning, failure_);
-    return more;
+    return step;
 }
 
 bool EngineCore::step_once() noexcept {
@@ -219,10 +214,10 @@ bool EngineCore::step_once() noexcept {
             prefill_tokens_.fetch_add(counts.prefill_tokens);
             decode_tokens_.fetch_add(counts.decode_tokens);
             backend_ns_total_.fetch_add(counts.backend_ns);
-        } catch (const Error& failure) {
-            fail_device(failure.status(), failure.message());
-        } catch (const std::exception&) {
-            fail_device(Status::kNoMemory, "the system refused memory inside a step");
+        } catch (...) {
+            describe_exception([&](Status status, std::string_view text) {
+                fail_step(*runtime, status, text);
+            });
         }
         step_ns_total_.fetch_add(now_ns() - start_ns);
     }
@@ -267,6 +262,16 @@ ModelRuntime* EngineCore::next_runtime() noexcept {
         if (model.has_work()) return &model;
     }
     return nullptr;
+}
+
+/// Nothing of the step was committed. What was in it ends; only a device that failed takes the
+/// engine with it.
+void EngineCore::fail_step(ModelRuntime& runtime, Status status, std::string_view text) noexcept {
+    if (status == Status::kDevice || status == Status::kDeviceLost) {
+        fail_device(status, text);
+    } else {
+        runtime.fail_all(status, text);
+    }
 }
 
 void EngineCore::fail_device(Status status, std::string_view text) noexcept {
@@ -330,19 +335,20 @@ void EngineCore::wait_until_finished(uint64_t until_ns) {
             finished_.wait(seen_finished, until_ns);
             continue;
         }
-        const bool more = step_as_guest();
-        if (!more && n_active_.load() > 0) work_.wait(seen_work, until_ns);
+        const GuestStep step = step_as_guest();
+        if (!step.more && n_active_.load() > 0) {
+            work_.wait(seen_work, std::min(until_ns, step.earliest_deadline_ns));
+        }
     }
 }
 
 void EngineCore::tear_down() noexcept {
-    gate_.enter();
+    const StepGate::Guest guest(gate_);
     settle();
     for (const std::shared_ptr<ModelRuntime>& model : models_) model->tear_down();
     models_.clear();
     device_.reset();
     publish();
-    gate_.leave();
 }
 
 }  // namespace fathom

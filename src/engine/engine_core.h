@@ -68,9 +68,14 @@ private:
     void refuse_unless_accepting() const;
     void run_executor() noexcept;
     bool step_once() noexcept;
-    bool step_as_guest() noexcept;
+    struct GuestStep {
+        bool more;
+        uint64_t earliest_deadline_ns;
+    };
+    GuestStep step_as_guest() noexcept;
     void settle() noexcept;
     ModelRuntime* next_runtime() noexcept;
+    void fail_step(ModelRuntime& runtime, Status status, std::string_view text) noexcept;
     void fail_device(Status status, std::string_view text) noexcept;
     void publish() noexcept;
     void wait_until_finished(uint64_t until_ns);

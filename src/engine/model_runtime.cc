@@ -1,9 +1,9 @@
 #include "engine/model_runtime.h"
 
 #include <algorithm>
-#include <exception>
 #include <utility>
 
+#include "backend/check_backend.h"
 #include "base/status.h"
 
 namespace fathom {
@@ -96,6 +96,8 @@ void ModelRuntime::fail_all(Status status, std::string_view text) noexcept {
 
 void ModelRuntime::end(Position request, const Request::Ending& ending) noexcept {
     scheduler_.finish(request->sequence());
+    // Once the request has finished, the session may be in its next one.
+    request->sequence().owner = nullptr;
     request->finish(ending);
     requests_.erase(request);
     n_active_.fetch_sub(1);
@@ -179,10 +181,10 @@ void ModelRuntime::commit_one(Request& request, const Request::Computed& compute
     };
     try {
         finish(request.commit(computed, scratch_), Status::kOk, {});
-    } catch (const Error& failure) {
-        finish(FinishReason::kError, failure.status(), failure.message());
-    } catch (const std::exception&) {
-        finish(FinishReason::kError, Status::kNoMemory, "the system refused memory");
+    } catch (...) {
+        describe_exception([&](Status status, std::string_view text) {
+            finish(FinishReason::kError, status, text);
+        });
     }
 }
 

@@ -168,7 +168,7 @@ void Session::truncate(uint64_t n_tokens) {
              tokens.size());
     }
     tokens.resize(static_cast<size_t>(n_tokens));
-    n_unchanged_ = std::min(n_unchanged_, static_cast<int64_t>(n_tokens));
+    // The next request compares itself with what is left, so nothing else need be remembered.
     state_->n_tokens.store(static_cast<int64_t>(n_tokens), std::memory_order_relaxed);
 }
 

@@ -12,6 +12,21 @@ namespace fathom {
 /// plain mutex again at once after each step, lets guests go first.
 class StepGate {
 public:
+    /// Inside the gate for as long as it lives.
+    class Guest {
+    public:
+        explicit Guest(StepGate& gate) : gate_(gate) {
+            gate_.guests_.fetch_add(1);
+            gate_.mutex_.lock();
+        }
+        ~Guest() { gate_.leave(); }
+        Guest(const Guest&) = delete;
+        Guest& operator=(const Guest&) = delete;
+
+    private:
+        StepGate& gate_;
+    };
+
     void enter_executor() {
         while (true) {
             const uint32_t seen = turn_.value();
@@ -22,10 +37,6 @@ public:
     }
     void leave_executor() { mutex_.unlock(); }
 
-    void enter() {
-        guests_.fetch_add(1);
-        mutex_.lock();
-    }
     bool try_enter() {
         if (!mutex_.try_lock()) return false;
         guests_.fetch_add(1);

@@ -3,14 +3,20 @@
 #include <atomic>
 #include <cstdlib>
 #include <new>
+#include <string>
+#include <vector>
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "base/file.h"
+#include "base/text.h"
 #include "engine/engine.h"
+#include "engine/engine_model.h"
 #include "engine/session.h"
 #include "engine/stream.h"
 #include "fake_backend.h"
 #include "simulator.h"
+#include "tokenizer/tokenizer.h"
 
 namespace {
 
@@ -55,7 +61,7 @@ uint64_t count_steps(Engine& engine, std::vector<std::shared_ptr<Stream>>& strea
 }  // namespace
 
 TEST_CASE("a decoded token allocates nothing after warm-up", "[simulation][allocations]") {
-    fake_control() = FakeControl();
+    reset_fake_control();
     EngineOptions options;
     options.mode = EngineMode::kManual;
     options.backend = fake_backend();
@@ -84,4 +90,22 @@ TEST_CASE("a decoded token allocates nothing after warm-up", "[simulation][alloc
     // Crosses page borders of every stream on the way.
     CHECK(count_steps(*engine, streams, 300) == 0);
     CHECK(engine->stats().decode_tokens >= 3 * 430);
+}
+
+TEST_CASE("a decoded token of a real model allocates nothing", "[simulation][allocations]") {
+    const std::string folder = concat(FATHOM_SOURCE_DIR, "/examples/demo-model/model");
+    if (!Directory(folder).contains("model.safetensors")) SKIP("the demo model is not here");
+    const auto engine = Engine::create({.mode = EngineMode::kManual, .n_threads = 1});
+    const auto model = EngineModel::load(engine, folder, {.context = 400});
+    std::vector<int32_t> prompt;
+    model->tokenizer()->encode("An order of ", false, prompt);
+    GenerateOptions options;
+    options.flags = kGenerateIgnoreEos;
+    options.sampling = {.temperature = 1.2F, .repetition_penalty = 1.2F, .seed = 5};
+    options.stop = {"a stop string that does not come"};
+    std::vector<std::shared_ptr<Stream>> streams;
+    streams.push_back(Session::create(model, 0)->generate(prompt, options));
+    count_steps(*engine, streams, 150);
+    CHECK(count_steps(*engine, streams, 200) == 0);
+    CHECK(engine->stats().decode_tokens >= 340);
 }

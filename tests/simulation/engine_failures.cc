@@ -19,7 +19,7 @@ using namespace fathom::simulation;
 namespace {
 
 EngineOptions manual() {
-    fake_control() = FakeControl();
+    reset_fake_control();
     EngineOptions options;
     options.mode = EngineMode::kManual;
     options.backend = fake_backend();

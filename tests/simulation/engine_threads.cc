@@ -25,7 +25,7 @@ constexpr uint64_t kForever = UINT64_MAX;
 constexpr uint64_t kSecond = 1'000'000'000;
 
 std::shared_ptr<Engine> threaded_engine(int64_t n_pages = 40, int32_t max_sequences = 8) {
-    fake_control() = FakeControl();
+    reset_fake_control();
     EngineOptions options;
     options.backend = fake_backend();
     options.max_batch_rows = 64;
@@ -108,7 +108,7 @@ TEST_CASE("threads: each gets its own answers from one engine", "[engine][thread
         }
     });
     CHECK(n_wrong == 0);
-    CHECK(fake_control().broken_rule == nullptr);
+    CHECK(fake_control().broken_rule.load() == nullptr);
     CHECK(fake_control().largest_batch > 1);
 }
 

@@ -38,10 +38,11 @@ struct Executor {
     std::vector<uint64_t> rows;      // [n_pages, kPageTokens]
     std::vector<float> logits;       // [max_logit_rows, kVocabRows]
     std::vector<uint64_t> computed;  // [max_rows]
+    std::vector<char> seen;          // [n_pages]: the page is in this batch
 };
 
 bool check(bool rule, const char* name) {
-    if (!rule && fake_control().broken_rule == nullptr) fake_control().broken_rule = name;
+    if (!rule) fake_control().broken_rule = name;
     return rule;
 }
 
@@ -51,7 +52,7 @@ bool check_batch(Executor& executor, const Batch& batch) {
     good &= check(batch.n_sequences <= limits.max_sequences, "sequences in the limit");
     good &= check(batch.n_logit_rows <= limits.max_logit_rows, "logit rows in the limit");
     int32_t row = 0;
-    std::vector<char> seen(static_cast<size_t>(limits.n_pages), 0);
+    std::fill(executor.seen.begin(), executor.seen.end(), char{0});
     for (int32_t i = 0; good && i < batch.n_sequences; ++i) {
         const SequenceRows& sequence = batch.sequences[i];
         good &= check(sequence.first_row == row && sequence.n_rows >= 1, "rows are contiguous");
@@ -64,7 +65,7 @@ bool check_batch(Executor& executor, const Batch& batch) {
         for (int32_t p = 0; good && p < sequence.n_pages; ++p) {
             const int32_t page = sequence.pages[p];
             good &= check(page >= 0 && page < limits.n_pages, "page in the pool");
-            if (good) good &= check(seen[static_cast<size_t>(page)]++ == 0, "no page twice");
+            if (good) good &= check(executor.seen[static_cast<size_t>(page)]++ == 0, "no page twice");
         }
     }
     good &= check(row == batch.n_rows, "every row belongs to a sequence");
@@ -113,7 +114,9 @@ void memory_need(const Plan*, const Limits* limits, const BackendOptions*, uint6
 
 int32_t prepare(void*, const Plan*, const Limits* limits, void** out, BackendError*) {
     ++fake_control().n_executors;
-    auto* executor = new Executor{.limits = *limits, .rows = {}, .logits = {}, .computed = {}};
+    auto* executor = new Executor();
+    executor->limits = *limits;
+    executor->seen.resize(static_cast<size_t>(limits->n_pages));
     const auto n_rows = static_cast<size_t>(limits->n_pages) * kPageTokens;
     // Unused memory is poisoned: a row that nobody wrote gives tokens that nobody expects.
     executor->rows.assign(n_rows, 0xDEADBEEFDEADBEEF);
@@ -132,7 +135,7 @@ int32_t run(void* handle, const Batch* batch, BackendError* error) {
     auto& executor = *static_cast<Executor*>(handle);
     FakeControl& control = fake_control();
     ++control.n_runs;
-    control.largest_batch = std::max(control.largest_batch, batch->n_sequences);
+    if (batch->n_sequences > control.largest_batch) control.largest_batch = batch->n_sequences;
     if (control.fail_run_after >= 0 && control.fail_run_after-- == 0) {
         return fail_with(error, Status::kDeviceLost, "the fake device was told to fail");
     }
@@ -219,6 +222,15 @@ std::vector<float> expected_logits(std::span<const int32_t> tokens) {
 FakeControl& fake_control() {
     static FakeControl control;
     return control;
+}
+
+void reset_fake_control() {
+    FakeControl& control = fake_control();
+    control.fail_run_after = -1;
+    control.nan_at_token = -1;
+    control.n_runs = 0;
+    control.largest_batch = 0;
+    control.broken_rule = nullptr;
 }
 
 const BackendTable* fake_backend() { return &kTable; }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -30,17 +31,18 @@ private:
     int32_t n_rows_ = 0;
 };
 
-/// What a test may order and see.
+/// What a test may order and see. Atomic because several engines may run at once.
 struct FakeControl {
-    int32_t fail_run_after = -1;  // runs that succeed before one fails; -1: none fails
-    int32_t nan_at_token = -1;    // rows of this token give NaN logits
-    uint64_t n_runs = 0;
-    int32_t largest_batch = 0;
-    int32_t n_executors = 0;
-    int32_t n_devices = 0;
-    const char* broken_rule = nullptr;  // of batches, as backend/ops.h states them
+    std::atomic<int32_t> fail_run_after{-1};  // runs that succeed before one fails; -1: none fails
+    std::atomic<int32_t> nan_at_token{-1};    // rows of this token give NaN logits
+    std::atomic<uint64_t> n_runs{0};
+    std::atomic<int32_t> largest_batch{0};
+    std::atomic<int32_t> n_executors{0};
+    std::atomic<int32_t> n_devices{0};
+    std::atomic<const char*> broken_rule{nullptr};  // of batches, as backend/ops.h states them
 };
 FakeControl& fake_control();
+void reset_fake_control();
 
 const BackendTable* fake_backend();
 

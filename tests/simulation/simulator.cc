@@ -64,7 +64,7 @@ Answer expected_answer(std::vector<int32_t> transcript, const GenerateOptions& o
 }
 
 Simulator::Simulator(uint64_t seed) : random_(seed) {
-    fake_control() = FakeControl();
+    reset_fake_control();
     EngineOptions options;
     options.mode = EngineMode::kManual;
     options.backend = fake_backend();
@@ -133,7 +133,7 @@ void Simulator::step() {
 }
 
 void Simulator::check_step() {
-    if (fake_control().broken_rule != nullptr) wrong(fake_control().broken_rule);
+    if (const char* rule = fake_control().broken_rule) wrong(rule);
     const EngineStats stats = engine_->stats();
     if (stats.kv_pages_used > stats.kv_pages) wrong("more pages than there are");
     uint64_t held = 0;
