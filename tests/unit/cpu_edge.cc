@@ -1,9 +1,5 @@
 // The edge of the CPU backend: what it refuses, what it takes, what it leaves alone.
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "cpu/cpu_executor.h"
 #include "unit/cpu_support.h"
 
