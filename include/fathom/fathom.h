@@ -10,7 +10,7 @@
  *
  * - An **engine** owns threads, memory and the schedule. Most programs have one.
  * - A **model** is a checkpoint folder loaded into an engine.
- * - A **tokenizer** turns text into token ids and back. A model has one; it can also be opened alone.
+ * - A **tokenizer** turns text into token ids and back. A model has one; it also opens alone.
  * - A **prompt** is a conversation under construction. It knows how the model's release expects
  *   turns to be rendered (its *dialect*), and it never lets text become a control token.
  * - A **session** is one conversation's place in the KV cache.
@@ -44,9 +44,9 @@
  *   its last parameter. On failure it receives an error object that you release; on success NULL.
  * - Text is UTF-8 given as pointer and byte count; no NUL is needed. A NULL pointer with count 0 is
  *   empty text.
- * - Option and result structs begin with `struct_size`, which you set to `sizeof` the struct. Zero in
- *   every other field means the default. A library older than your header refuses a non-zero field
- *   that it does not know; a newer one takes missing fields as zero. [T:abi struct sizes]
+ * - Option and result structs begin with `struct_size`, which you set to `sizeof` the struct. Zero
+ *   in every other field means the default. A library older than your header refuses a non-zero
+ *   field that it does not know; a newer one takes missing fields as zero. [T:abi struct sizes]
  * - Times are nanoseconds in uint64_t; UINT64_MAX waits for ever, 0 polls.
  * - Handles count references: a child keeps its parents alive, so the order of releases is free,
  *   and releasing NULL does nothing. [T:abi release order]
@@ -224,8 +224,8 @@ FATHOM_API const char* fathom_status_name(int32_t status);
 #define FATHOM_STRUCT_USAGE ((uint32_t)15)
 
 /**
- * Zeroes a struct of this interface and sets its `struct_size`: the same as `= {sizeof s}` in C, for
- * languages that cannot write that.
+ * Zeroes a struct of this interface and sets its `struct_size`: the same as `= {sizeof s}` in C,
+ * for languages that cannot write that.
  * @param structure at least `size` writable bytes.
  * @param id a FATHOM_STRUCT_* constant.
  * @param size the caller's size of the struct in bytes.
@@ -348,7 +348,7 @@ typedef void (*fathom_log_function)(void* user_data, int32_t level, const char* 
 typedef struct fathom_engine_options {
     uint32_t struct_size;     /**< sizeof this struct. */
     int32_t mode;             /**< FATHOM_MODE_*. */
-    int32_t n_threads;        /**< Computing threads, 1 to 1024; 0: one for each usable processor. */
+    int32_t n_threads;        /**< Computing threads, 1 to 1024; 0: one a usable processor. */
     int32_t cpu_level;        /**< FATHOM_CPU_*; a level that the processor lacks is an error. */
     int32_t deterministic;    /**< 1: the same model, prompt, options and seed give the same tokens,
                                    whatever else runs, in any batch, chunking and thread count.
@@ -485,9 +485,9 @@ typedef int32_t (*fathom_progress_function)(void* user_data, uint64_t bytes_done
 typedef struct fathom_model_options {
     uint32_t struct_size;              /**< sizeof this struct. */
     int32_t kv_type;                   /**< FATHOM_KV_*. */
-    uint64_t context;                  /**< Most tokens in a session; 0: the smaller of 4096 and what
-                                            the checkpoint allows. */
-    const char* dialect;               /**< Name of a dialect ("deepseek-v3.1"); NULL: recognised. */
+    uint64_t context;                  /**< Most tokens in a session; 0: the smaller of 4096 and
+                                            what the checkpoint allows. */
+    const char* dialect;               /**< A dialect's name ("deepseek-v3.1"); NULL: recognised. */
     uint64_t dialect_bytes;            /**< Length of dialect. */
     fathom_progress_function progress; /**< Nullable. Called on the loading thread. */
     void* progress_user_data;          /**< Passed to progress. */
@@ -504,7 +504,7 @@ typedef struct fathom_memory_plan {
     uint64_t kv_bytes_per_token; /**< KV cache of one token, all layers. */
     uint64_t mha_bytes_per_token; /**< The same if keys and values were cached for each head. */
     uint64_t context;            /**< Tokens of one session. */
-    uint64_t parameters;         /**< Parameters of the model, without layers that are not loaded. */
+    uint64_t parameters;         /**< Parameters of the model, without layers not loaded. */
     uint64_t active_parameters;  /**< Parameters that one token uses. */
     uint64_t file_bytes;         /**< Bytes of all tensors in the files. */
 } fathom_memory_plan;
@@ -758,8 +758,8 @@ typedef struct fathom_message {
 
 /**
  * Starts a conversation.
- * @param tokenizer a live tokenizer, kept alive by the prompt; NULL for a prompt that takes only raw
- *        tokens, for a model whose folder has no tokenizer.
+ * @param tokenizer a live tokenizer, kept alive by the prompt; NULL for a prompt that takes only
+ *        raw tokens, for a model whose folder has no tokenizer.
  * @param options nullable.
  * @param prompt receives the handle.
  * @param error nullable.
@@ -783,7 +783,7 @@ FATHOM_API int32_t fathom_prompt_add_message(fathom_prompt* prompt, const fathom
                                              fathom_error** error);
 
 /**
- * Adds exact token ids: replay, raw continuation, fill-in-the-middle. Cannot be mixed with messages.
+ * Adds exact token ids: replay, raw continuation, fill-in-the-middle. Not mixed with messages.
  * @param prompt a live prompt.
  * @param ids `n_ids` ids, control tokens included.
  * @param n_ids their number.
@@ -1071,8 +1071,8 @@ FATHOM_API int32_t fathom_stream_notify_handle(fathom_stream* stream, int64_t* h
                                                fathom_error** error);
 
 /**
- * Drops the host's reference; a stream that still runs is cancelled, and its session is free for the
- * next one within a step (fathom_session_description.running tells).
+ * Drops the host's reference; a stream that still runs is cancelled, and its session is free for
+ * the next one within a step (fathom_session_description.running tells).
  * @param stream a live stream or NULL.
  * Since 1.0.
  */

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "backend/backend.h"
+#include "backend/check_backend.h"
 #include "base/status.h"
 #include "base/thread.h"
 
@@ -38,8 +39,7 @@ void read_level(char (&level)[32]) {
                                  .mla_form = MlaForm::kAuto};
     void* device = nullptr;
     BackendError error = {};
-    const int32_t status = backend.open(&options, &device, &error);
-    if (status != 0) fail(static_cast<Status>(status), error.text);
+    check_backend(backend, backend.open(&options, &device, &error), error);
     const std::string_view text = backend.describe(device);
     constexpr std::string_view kKey = "\"isa\":\"";
     const size_t from = text.find(kKey) + kKey.size();

@@ -60,7 +60,9 @@ int32_t fathom_engine_wait_any(fathom_engine* engine, fathom_stream* const* stre
         require(ready, "ready");
         std::vector<Stream*> inner(n_streams);
         for (uint32_t i = 0; i < n_streams; ++i) {
-            if (streams[i] == nullptr) fail(Status::kInvalidArgument, "streams[", i, "]: found NULL");
+            if (streams[i] == nullptr) {
+                fail(Status::kInvalidArgument, "streams[", i, "]: found NULL");
+            }
             inner[i] = streams[i]->stream.get();
         }
         const std::optional<uint32_t> index = engine->engine->wait_any(inner, timeout_ns);

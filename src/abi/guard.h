@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <new>
 #include <string>
 
 #include "base/status.h"
@@ -25,14 +24,12 @@ int32_t guard(fathom_error** error, Body&& body) noexcept {
         if (error != nullptr) *error = nullptr;
         body();
         return FATHOM_OK;
-    } catch (const Error& failure) {
-        return report(error, failure.status(), failure.what());
-    } catch (const std::bad_alloc&) {
-        return report(error, Status::kNoMemory, "the system refused memory");
-    } catch (const std::exception& failure) {
-        return report(error, Status::kInternal, failure.what());
     } catch (...) {
-        return report(error, Status::kInternal, "unknown exception");
+        int32_t code = FATHOM_INTERNAL;
+        describe_exception([&](Status status, const char* message) {
+            code = report(error, status, message);
+        });
+        return code;
     }
 }
 

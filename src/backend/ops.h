@@ -28,7 +28,7 @@ enum class Op : int32_t {
     /// For each row: latent c = rms_norm(in1[0 : kv_lora_rank], w0, epsilon) and the rope key
     /// in1[kv_lora_rank :] rotated by the row's position go to the row's place in its KV page;
     /// the last qk_rope_head_dim values of every head of in0 (queries
-    /// [n_rows, n_heads, qk_nope + qk_rope]) are rotated in place. Pairs are interleaved (2i, 2i+1).
+    /// [n_rows, n_heads, qk_nope + qk_rope]) are rotated in place. Pairs are interleaved: 2i, 2i+1.
     kMlaStore,
 
     /// Causal attention of in0 (queries, already rotated) over the KV pages of the row's sequence,

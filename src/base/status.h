@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -49,6 +50,23 @@ private:
 /// and integers. Kept out of line of the happy path on purpose.
 template <typename... Parts>
 [[noreturn]] void fail(Status status, const Parts&... parts);
+
+/// Inside a catch block: calls `take(status, text)` for the exception in flight. `take` must not
+/// throw. The one place that knows what an exception means.
+template <typename Take>
+void describe_exception(Take&& take) noexcept {
+    try {
+        throw;
+    } catch (const Error& failure) {
+        take(failure.status(), failure.what());
+    } catch (const std::bad_alloc&) {
+        take(Status::kNoMemory, "the system refused memory");
+    } catch (const std::exception& failure) {
+        take(Status::kInternal, failure.what());
+    } catch (...) {
+        take(Status::kInternal, "unknown exception");
+    }
+}
 
 }  // namespace fathom
 

@@ -36,11 +36,11 @@ constexpr const char* dtype_name(DType dtype) {
 /// Side of the square blocks that share one scale in an FP8 weight.
 inline constexpr int64_t kFp8Block = 128;
 
-/// A row-major matrix as stored in the checkpoint: y = x W^T with data [rows = outputs, cols = inputs].
-/// A vector (norm weight, router bias) has rows = 1.
+/// A row-major matrix as stored in the checkpoint: y = x W^T with data [rows = outputs, cols =
+/// inputs]. A vector (norm weight, router bias) has rows = 1.
 struct Weight {
     const void* data = nullptr;    // [rows, cols] of dtype, rows contiguous
-    const float* scale = nullptr;  // kF8E4M3: [ceil(rows/128), ceil(cols/128)], multiplies; else null
+    const float* scale = nullptr;  // kF8E4M3: [ceil(rows/128), ceil(cols/128)], a factor; else null
     DType dtype = DType::kF32;
     int32_t padding = 0;
     int64_t rows = 0;

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <csignal>
 #include <ctime>
+#include <exception>
 #include <utility>
 
 #include <linux/futex.h>
@@ -12,7 +13,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/checked.h"
 #include "base/checked.h"
 #include "base/status.h"
 
@@ -31,7 +31,7 @@ constexpr size_t kStackBytes = size_t{2} << 20;
 /// Polling before sleep: longer than the gap between two operators of a step, shorter than anything
 /// that a host would notice. By the clock, because a pause takes 10 cycles on one processor and 140
 /// on the next.
-constexpr int64_t kSpinNs = 50'000;
+constexpr uint64_t kSpinNs = 50'000;
 constexpr int32_t kSpinsPerLook = 32;
 
 void pause_briefly() {
@@ -42,22 +42,16 @@ void pause_briefly() {
 #endif
 }
 
-int64_t now_ns() {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
-
 /// Polls until `done()` or until kSpinNs have passed; tells which.
 template <class Done>
 bool spin_until(Done done) {
-    const int64_t end = now_ns() + kSpinNs;
+    const uint64_t end = monotonic_ns() + kSpinNs;
     while (true) {
         for (int32_t spin = 0; spin < kSpinsPerLook; ++spin) {
             if (done()) return true;
             pause_briefly();
         }
-        if (now_ns() > end) return done();
+        if (monotonic_ns() > end) return done();
     }
 }
 
@@ -143,8 +137,8 @@ ThreadPool::ThreadPool(int32_t n_threads) {
     for (int32_t index = 1; index < n_threads; ++index) {
         try {
             workers_.push_back(Thread::start([this, index] { work(index); }));
-        } catch (const Error&) {
-            break;  // A smaller pool computes the same results.
+        } catch (const std::exception&) {
+            break;  // No thread or no memory for one: a smaller pool computes the same results.
         }
     }
 }
@@ -257,11 +251,17 @@ MachineMemory machine_memory() {
 }
 
 int32_t usable_processors() {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    const int count = CPU_COUNT(&set);
-    return count < 1 ? 1 : count;
+    // The kernel refuses a set smaller than its own, so the set grows until it is taken.
+    for (int room = 1024; room <= 1 << 20; room *= 2) {
+        cpu_set_t* set = CPU_ALLOC(static_cast<size_t>(room));
+        if (set == nullptr) return 1;
+        const size_t bytes = CPU_ALLOC_SIZE(static_cast<size_t>(room));
+        const bool taken = sched_getaffinity(0, bytes, set) == 0;
+        const int count = taken ? CPU_COUNT_S(bytes, set) : 0;
+        CPU_FREE(set);
+        if (taken) return count < 1 ? 1 : count;
+    }
+    return 1;
 }
 
 FloatingPointScope::FloatingPointScope() : host_(exchange_control(kDefaultControl)) {}

@@ -123,8 +123,8 @@ struct MachineMemory {
 };
 MachineMemory machine_memory();
 
-/// Sets the calling thread's SSE control word to the default (round to nearest, no flush to zero, all
-/// exceptions masked) and gives the host's own back: a host may run with any.
+/// Sets the calling thread's SSE control word to the default (round to nearest, no flush to zero,
+/// all exceptions masked) and gives the host's own back: a host may run with any.
 class FloatingPointScope {
 public:
     FloatingPointScope();

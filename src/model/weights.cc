@@ -6,6 +6,7 @@
 #include <optional>
 #include <tuple>
 
+#include "backend/check_backend.h"
 #include "base/checked.h"
 #include "base/status.h"
 #include "model/convert.h"
@@ -262,8 +263,7 @@ WeightLayout lay_out(const Checkpoint& checkpoint, const std::vector<WeightSpec>
 DeviceMemory::DeviceMemory(const BackendTable& table, void* device, uint64_t bytes)
     : table_(table), device_(device), bytes_(bytes) {
     BackendError error{};
-    const int32_t status = table_.alloc(device_, bytes_, &memory_, &error);
-    if (status != 0) throw Error(static_cast<Status>(status), error.text);
+    check_backend(table_, table_.alloc(device_, bytes_, &memory_, &error), error);
 }
 
 DeviceMemory::~DeviceMemory() { table_.free(device_, memory_, bytes_); }
@@ -274,9 +274,9 @@ void DeviceMemory::write(uint64_t offset, std::span<const std::byte> bytes) cons
         return;
     }
     BackendError error{};
-    const int32_t status =
-        table_.upload(device_, data() + offset, bytes.data(), bytes.size(), &error);
-    if (status != 0) throw Error(static_cast<Status>(status), error.text);
+    check_backend(table_,
+                  table_.upload(device_, data() + offset, bytes.data(), bytes.size(), &error),
+                  error);
 }
 
 void load_weights(const WeightSource& source, WeightLayout& layout, const DeviceMemory& memory,
