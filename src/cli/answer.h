@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cli/handles.h"
+#include "cli/owned_handles.h"
 
 namespace fathom::cli {
 

@@ -1,5 +1,5 @@
 #include "cli/commands.h"
-#include "cli/handles.h"
+#include "cli/owned_handles.h"
 #include "cli/json_lines.h"
 #include "cli/loaded_model.h"
 #include "cli/terminal.h"

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "cli/command_line.h"
-#include "cli/handles.h"
+#include "cli/owned_handles.h"
 
 namespace fathom::cli {
 

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cli/handles.h"
+#include "cli/owned_handles.h"
 
 // The two-call functions of the interface as containers.
 namespace fathom::cli {

@@ -22,7 +22,8 @@ BANNED = {
     "abort", "exit", "_exit", "_Exit", "quick_exit", "__assert_fail", "atexit", "raise", "kill",
     "setenv", "putenv", "unsetenv", "signal", "sigaction", "bsd_signal", "sigaltstack", "setlocale",
     "fork", "execve", "system", "popen", "printf", "puts", "putchar", "perror", "getenv",
-    "secure_getenv", "strtod", "strtof", "socket", "connect", "bind", "getaddrinfo", "umask", "chdir", "setrlimit", "fesetenv", "fesetround", "rand", "srand",
+    "secure_getenv", "strtod", "strtof", "socket", "connect", "bind", "getaddrinfo", "umask",
+    "chdir", "setrlimit", "fesetenv", "fesetround", "rand", "srand",
 }
 ALLOWED = {
     "abort": "libstdc++ and libgcc, after std::terminate or a broken unwind table; none of our own "

@@ -124,19 +124,25 @@ TEST_CASE("abi threading contract", "[abi]") {
         REQUIRE(description.running == 1);
     }
     SECTION("a stream has one reader") {
-        std::atomic<bool> reading{false};
+        std::atomic<bool> done{false};
+        int32_t reader_status = FATHOM_OK;
         std::thread reader([&] {
             fathom_event event = sized<fathom_event>();
-            reading.store(true);
-            // Nothing steps the engine, so this waits for its whole time.
-            REQUIRE(fathom_stream_next(stream.get(), 300'000'000, &event, nullptr) ==
-                    FATHOM_TIMEOUT);
+            // Nothing steps the engine, so this waits for its whole time, once the poll below is
+            // not in its way.
+            do {
+                reader_status = fathom_stream_next(stream.get(), 300'000'000, &event, nullptr);
+            } while (reader_status == FATHOM_BUSY);
+            done.store(true);
         });
-        while (!reading.load()) std::this_thread::yield();
-        std::this_thread::sleep_for(std::chrono::milliseconds(50));
         fathom_event event = sized<fathom_event>();
-        REQUIRE(fathom_stream_next(stream.get(), 0, &event, nullptr) == FATHOM_BUSY);
+        int32_t status = FATHOM_TIMEOUT;
+        while (status == FATHOM_TIMEOUT && !done.load()) {
+            status = fathom_stream_next(stream.get(), 0, &event, nullptr);
+        }
         reader.join();
+        REQUIRE(status == FATHOM_BUSY);
+        REQUIRE(reader_status == FATHOM_TIMEOUT);
     }
     SECTION("a threaded engine is not stepped by the host") {
         Engine threaded = new_engine();
