@@ -72,6 +72,8 @@ void start_warp(Warp* warp, uint32_t clock_base) {
     const Launch& launch = *warp->launch;
     const uint64_t threads = launch.request.block.count() - uint64_t{warp->index} * 32;
     warp->live = threads >= 32 ? kAllLanes : (1u << threads) - 1;
+    warp->grid_index =
+        static_cast<uint32_t>(warp->block->linear * launch.warps_a_block + warp->index);
     warp->pc = 0;
     warp->mask = warp->live;
     warp->limit = std::numeric_limits<int32_t>::max();

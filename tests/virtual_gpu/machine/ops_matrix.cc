@@ -76,91 +76,133 @@ void decode_ldmatrix(Decoding& d) {
     d.out().run = run_ldmatrix;
 }
 
-struct Bf16Pair {
-    static constexpr int kPacked = 2;
-    static float at(uint32_t bits, int i) {
-        return bits_to_float(i == 0 ? bits << 16 : bits & 0xffff0000);
+// An operand's element as it lies in a register, and its value.
+struct Bf16Element {
+    using Bits = uint16_t;
+    static float value(Bits bits) { return bf16_to_float(bits); }
+};
+
+struct F16Element {
+    using Bits = uint16_t;
+    static float value(Bits bits) { return f16_to_float(bits); }
+};
+
+struct Tf32Element {  // The lower 13 bits do not count.
+    using Bits = uint32_t;
+    static float value(Bits bits) { return bits_to_float(bits & 0xffffe000); }
+};
+
+struct E4m3Element {
+    using Bits = uint8_t;
+    struct Table {
+        float values[256];
+        Table() {
+            for (int i = 0; i < 256; i++) {
+                values[i] = e4m3_to_float(static_cast<uint8_t>(i));
+            }
+        }
+    };
+    static float value(Bits bits) {
+        static const Table table;
+        return table.values[bits];
     }
 };
 
-struct F16Pair {
-    static constexpr int kPacked = 2;
-    static float at(uint32_t bits, int i) {
-        return f16_to_float(static_cast<uint16_t>(bits >> (16 * i)));
+struct S8Element {
+    using Bits = int8_t;
+    static int32_t value(Bits bits) { return bits; }
+};
+
+// The four lanes of a group hold neighbouring elements along k, so a group's part of a register is
+// a piece of a row of A, or of a column of B, in order.
+template <class Element, class Sum>
+void widen_group(const uint32_t* lanes, Sum* out) {
+    typename Element::Bits bits[16 / sizeof(typename Element::Bits)];
+    std::memcpy(bits, lanes, 16);
+    for (size_t i = 0; i < 16 / sizeof(typename Element::Bits); i++) {
+        out[i] = Element::value(bits[i]);
     }
-};
+}
 
-struct Tf32One {  // The lower 13 bits of a tf32 register do not count.
-    static constexpr int kPacked = 1;
-    static float at(uint32_t bits, int) { return bits_to_float(bits & 0xffffe000); }
-};
-
-struct E4m3Quad {
-    static constexpr int kPacked = 4;
-    static float at(uint32_t bits, int i) {
-        return e4m3_to_float(static_cast<uint8_t>(bits >> (8 * i)));
+template <int K>
+void multiply(const float (*a)[K], const float (*b)[8], float (*c)[8]) {
+    for (int row = 0; row < 16; row += 4) {  // Four rows hide the latency of the additions.
+        __m256 sum[4];
+        for (int i = 0; i < 4; i++) {
+            sum[i] = _mm256_load_ps(c[row + i]);
+        }
+        for (int k = 0; k < K; k++) {
+            const __m256 column = _mm256_load_ps(b[k]);
+            for (int i = 0; i < 4; i++) {
+                sum[i] = _mm256_fmadd_ps(_mm256_set1_ps(a[row + i][k]), column, sum[i]);
+            }
+        }
+        for (int i = 0; i < 4; i++) {
+            _mm256_store_ps(c[row + i], sum[i]);
+        }
     }
-};
+}
 
-struct S8Quad {
-    static constexpr int kPacked = 4;
-    static int32_t at(uint32_t bits, int i) { return static_cast<int8_t>(bits >> (8 * i)); }
-};
+template <int K>
+void multiply(const int32_t (*a)[K], const int32_t (*b)[8], int32_t (*c)[8]) {
+    for (int row = 0; row < 16; row++) {
+        for (int k = 0; k < K; k++) {
+            for (int n = 0; n < 8; n++) {
+                c[row][n] += a[row][k] * b[k][n];
+            }
+        }
+    }
+}
 
 // The list holds 4 places of D, the places of A and of B, and 4 of C, in the order of the text.
-// Register r of A holds row g + 8 (r % 2), columns from K/2 (r / 2); of B rows from K/2 r, column
-// g.
-template <class Format, int K, class Sum>
+// Register r of A holds rows g + 8 (r % 2) and part r / 2 of k; register r of B part r of k of
+// column g; register r of C and D row g + 8 (r / 2), column 2 t + r % 2.
+template <class Element, int K, class Sum>
 void run_mma(Warp& warp, const Instruction& instruction, uint32_t mask) {
     if (!whole_warp(warp, instruction, mask)) {
         return;
     }
-    constexpr int kPacked = Format::kPacked;
-    constexpr int kHalves = K / (4 * kPacked);  // 1 or 2 registers along k.
+    constexpr int kPart = 16 / sizeof(typename Element::Bits);  // Elements of k a register.
+    constexpr int kParts = K / kPart;
     alignas(32) Sum a[16][K];
     alignas(32) Sum b[K][8];
     alignas(32) Sum c[16][8];
-    const uint32_t* places = instruction.list + 4;
-    for (int r = 0; r < 2 * kHalves; r++) {
-        const uint32_t* from = reg<uint32_t>(warp, places[r]);
-        for (int lane = 0; lane < 32; lane++) {
-            Sum* to = &a[lane / 4 + 8 * (r % 2)][(lane % 4) * kPacked + 4 * kPacked * (r / 2)];
-            for (int i = 0; i < kPacked; i++) {
-                to[i] = Format::at(from[lane], i);
+    const uint32_t* places_a = instruction.list + 4;
+    const uint32_t* places_b = places_a + 2 * kParts;
+    const uint32_t* places_c = places_b + kParts;
+    for (int r = 0; r < 2 * kParts; r++) {
+        const uint32_t* from = reg<uint32_t>(warp, places_a[r]);
+        for (int g = 0; g < 8; g++) {
+            widen_group<Element>(from + 4 * g, &a[g + 8 * (r % 2)][kPart * (r / 2)]);
+        }
+    }
+    for (int r = 0; r < kParts; r++) {
+        const uint32_t* from = reg<uint32_t>(warp, places_b[r]);
+        Sum columns[8][kPart];
+        for (int g = 0; g < 8; g++) {
+            widen_group<Element>(from + 4 * g, columns[g]);
+        }
+        for (int k = 0; k < kPart; k++) {
+            for (int g = 0; g < 8; g++) {
+                b[kPart * r + k][g] = columns[g][k];
             }
         }
     }
-    places += 2 * kHalves;
-    for (int r = 0; r < kHalves; r++) {
-        const uint32_t* from = reg<uint32_t>(warp, places[r]);
+    for (int half = 0; half < 2; half++) {
+        const Sum* even = reg<Sum>(warp, places_c[2 * half]);
+        const Sum* odd = reg<Sum>(warp, places_c[2 * half + 1]);
         for (int lane = 0; lane < 32; lane++) {
-            for (int i = 0; i < kPacked; i++) {
-                b[(lane % 4) * kPacked + 4 * kPacked * r + i][lane / 4] = Format::at(from[lane], i);
-            }
+            c[8 * half + lane / 4][lane % 4 * 2] = even[lane];
+            c[8 * half + lane / 4][lane % 4 * 2 + 1] = odd[lane];
         }
     }
-    places += kHalves;
-    for (int r = 0; r < 4; r++) {
-        const Sum* from = reg<Sum>(warp, places[r]);
+    multiply<K>(a, b, c);
+    for (int half = 0; half < 2; half++) {
+        Sum* even = reg<Sum>(warp, instruction.list[2 * half]);
+        Sum* odd = reg<Sum>(warp, instruction.list[2 * half + 1]);
         for (int lane = 0; lane < 32; lane++) {
-            c[lane / 4 + 8 * (r / 2)][(lane % 4) * 2 + r % 2] = from[lane];
-        }
-    }
-    for (int row = 0; row < 16; row++) {
-        for (int k = 0; k < K; k++) {
-            for (int n = 0; n < 8; n++) {
-                if constexpr (std::is_same_v<Sum, float>) {
-                    c[row][n] = std::fma(a[row][k], b[k][n], c[row][n]);
-                } else {
-                    c[row][n] += a[row][k] * b[k][n];
-                }
-            }
-        }
-    }
-    for (int r = 0; r < 4; r++) {
-        Sum* to = reg<Sum>(warp, instruction.list[r]);
-        for (int lane = 0; lane < 32; lane++) {
-            to[lane] = c[lane / 4 + 8 * (r / 2)][(lane % 4) * 2 + r % 2];
+            even[lane] = c[8 * half + lane / 4][lane % 4 * 2];
+            odd[lane] = c[8 * half + lane / 4][lane % 4 * 2 + 1];
         }
     }
     warp.launch->counters[pc_of(warp, instruction)].flops += 2 * 16 * 8 * K;
@@ -175,13 +217,13 @@ struct MmaShape {
 };
 
 constexpr MmaShape kShapes[] = {
-    {"m16n8k16", Type::kBF16, Type::kF32, 4, run_mma<Bf16Pair, 16, float>},
-    {"m16n8k16", Type::kF16, Type::kF32, 4, run_mma<F16Pair, 16, float>},
-    {"m16n8k8", Type::kBF16, Type::kF32, 2, run_mma<Bf16Pair, 8, float>},
-    {"m16n8k8", Type::kF16, Type::kF32, 2, run_mma<F16Pair, 8, float>},
-    {"m16n8k8", Type::kTF32, Type::kF32, 4, run_mma<Tf32One, 8, float>},
-    {"m16n8k32", Type::kE4M3, Type::kF32, 4, run_mma<E4m3Quad, 32, float>},
-    {"m16n8k32", Type::kS8, Type::kS32, 4, run_mma<S8Quad, 32, int32_t>},
+    {"m16n8k16", Type::kBF16, Type::kF32, 4, run_mma<Bf16Element, 16, float>},
+    {"m16n8k16", Type::kF16, Type::kF32, 4, run_mma<F16Element, 16, float>},
+    {"m16n8k8", Type::kBF16, Type::kF32, 2, run_mma<Bf16Element, 8, float>},
+    {"m16n8k8", Type::kF16, Type::kF32, 2, run_mma<F16Element, 8, float>},
+    {"m16n8k8", Type::kTF32, Type::kF32, 4, run_mma<Tf32Element, 8, float>},
+    {"m16n8k32", Type::kE4M3, Type::kF32, 4, run_mma<E4m3Element, 32, float>},
+    {"m16n8k32", Type::kS8, Type::kS32, 4, run_mma<S8Element, 32, int32_t>},
 };
 
 void decode_mma(Decoding& d) {

@@ -34,6 +34,10 @@ public:
         if (is_first) {
             cell = Cell{};
             cell.launch = launch_;
+        } else if (kind == AccessKind::kRead && cell.read_warp == kManyBlocks &&
+                   cell.write_bytes == 0 && (cell.read_bytes & touched) == touched &&
+                   cell.write_warp != kSplit) {
+            return false;  // What all blocks read and nobody writes has nothing new to tell.
         }
         note(warp, instruction, &cell, address, touched, lane, kind);
         return is_first;

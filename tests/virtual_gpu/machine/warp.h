@@ -104,7 +104,8 @@ struct Warp {
     uint8_t* local = nullptr;     // [32, local_bytes]
     uint8_t* local_written = nullptr;
 
-    uint32_t global_index() const;
+    uint32_t grid_index = 0;  // In the grid.
+    uint32_t global_index() const { return grid_index; }
 };
 
 struct Block {
@@ -143,10 +144,6 @@ struct Launch {
     LaunchError error = LaunchError::kNone;
     uint64_t executed = 0;
 };
-
-inline uint32_t Warp::global_index() const {
-    return static_cast<uint32_t>(block->linear * launch->warps_a_block + index);
-}
 
 inline size_t pc_of(const Warp& warp, const Instruction& instruction) {
     return static_cast<size_t>(&instruction - warp.launch->kernel->code.data());
