@@ -149,11 +149,19 @@ class Tree(unittest.TestCase):
         self.assertEqual(len(list(tidy.check_names(["src/a/x.cc", "tests/unit/x.cc"]))), 1)
 
     def test_token_path(self):
-        readme = "# F\n## The token path\n1. `src/a.cc` calls\n2. `src/b.cc`\n## Next\n`src/c.cc`\n"
-        self.assertEqual(list(tidy.check_token_path(readme, lambda p: True)), [])
-        self.assertEqual(len(list(tidy.check_token_path(readme, lambda p: p != "src/b.cc"))), 1)
-        many = "## Token path\n" + "".join(f"- `src/f{i}.cc`\n" for i in range(13))
-        self.assertEqual(len(list(tidy.check_token_path(many, lambda p: True))), 1)
+        files = {"src/a.cc": "int A::begin() {", "src/b.cc": "void finish(int x) {"}
+        row = "| x | `{}` | `{}` |\n".format
+        readme = "# F\n## The path of a token\n" + row("src/a.cc", "A::begin") + \
+            row("src/b.cc", "finish") + "## Next\n" + row("src/c.cc", "f")
+
+        def check(text):
+            return list(tidy.check_token_path(text, files.get))
+
+        self.assertEqual(check(readme), [])
+        self.assertEqual(len(check(readme.replace("src/b.cc", "src/d.cc"))), 1)
+        self.assertEqual(len(check(readme.replace("A::begin", "A::end"))), 1)
+        many = "## The path of a token\n" + row("src/a.cc", "A::begin") * 13
+        self.assertEqual(len(check(many)), 1)
 
     def test_symbols_agree(self):
         header = "FATHOM_API int32_t fathom_a(void);\nFATHOM_API const char* fathom_b(int32_t x);\n"

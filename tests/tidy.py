@@ -281,19 +281,24 @@ def check_names(paths):
             yield Finding(places[1], 1, f"the name {name} is taken by {places[0]}; rename one")
 
 
-def check_token_path(readme, exists):
-    """The README lists the files that carry a token from the call to the text: at most twelve."""
-    m = re.search(r"^#+[^\n]*(?:token path|path of a token|twelve files)[^\n]*\n(.*?)(?=^#|\Z)",
-                  readme, re.S | re.M | re.I)
+def check_token_path(readme, read_file):
+    """The README lists the files that decide about a token, and the function in each.
+
+    read_file(path) -> text, or None where there is no such file.
+    """
+    m = re.search(r"^#+[^\n]*path of a token[^\n]*\n(.*?)(?=^#|\Z)", readme, re.S | re.M | re.I)
     if not m:
         return
-    paths = re.findall(r"`((?:src|kernels|include)/[\w./-]+\.\w+)`", m.group(1))
+    rows = re.findall(r"`((?:src|kernels|include)/[\w./-]+\.\w+)` \| `([\w:]+)`", m.group(1))
     line = line_of(readme, m.start())
-    if not paths or len(set(paths)) > 12:
-        yield Finding("README.md", line, f"the token path lists {len(set(paths))} files; 1 to 12")
-    for path in paths:
-        if not exists(path):
+    if not 1 <= len(rows) <= 12:
+        yield Finding("README.md", line, f"the token path lists {len(rows)} files; 1 to 12")
+    for path, function in rows:
+        text = read_file(path)
+        if text is None:
             yield Finding("README.md", line, f"the token path names {path}, which does not exist")
+        elif not re.search(rf"\b{re.escape(function)}\(", text):
+            yield Finding("README.md", line, f"the token path: {path} has no {function}")
 
 
 def check_symbols(header, symbols, version_map):
@@ -350,8 +355,9 @@ def check_all():
         for check in (check_includes, check_banned, check_words, check_sizes):
             findings += check(path, text)
     if "README.md" in paths:
-        findings += check_token_path(read("README.md"),
-                                     lambda p: os.path.exists(os.path.join(ROOT, p)))
+        findings += check_token_path(
+            read("README.md"),
+            lambda p: read(p) if os.path.exists(os.path.join(ROOT, p)) else None)
     findings += check_symbols(read(HEADER), read("tests/abi/symbols.txt"),
                               read("src/abi/fathom.map"))
     product = sum(t.count("\n") for p, t in files if re.match(PRODUCT, p) and p.endswith(CODE))

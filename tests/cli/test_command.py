@@ -79,7 +79,8 @@ class ExitCodes(unittest.TestCase):
             self.check(1, "run", "--model", copy, "x", stderr="config.json")
 
     def test_bad_json_line_is_named(self):
-        run = fathom("tokenize", "--tokenizer", DEMO, "--jsonl", stdin='{"text":"a"}\n{"txt":"b"}\n')
+        lines = '{"text":"a"}\n{"txt":"b"}\n'
+        run = fathom("tokenize", "--tokenizer", DEMO, "--jsonl", stdin=lines)
         self.assertEqual(run.returncode, 1)
         self.assertIn("stdin line 2", run.stderr)
         self.assertIn('"text"', run.stderr)
