@@ -96,6 +96,18 @@ stage_tsan() {
     build tsan && ctest --test-dir build/tsan --verbose --parallel "$jobs"
 }
 
+# Each fuzz target for a short while from nothing: it finds what a commit broke, not what hides.
+stage_fuzz() {
+    local target seconds=${FUZZ_SECONDS:-15} result=0
+    build fuzz -- fuzz_all || return 1
+    for target in build/fuzz/bin/fuzz_*; do
+        echo "$target for $seconds s"
+        "$target" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 \
+            -artifact_prefix="$logs/" || result=1
+    done
+    return $result
+}
+
 stage_coverage() {
     build coverage -- fathom_unit_tests fathom_hostile_tests || return 1
     find build/coverage -name '*.gcda' -delete
@@ -147,7 +159,8 @@ run_stage() { # run_stage NAME
 }
 
 quick="dependencies release unit"
-all="dependencies release unit tidy reference command header docs library package clang asan tsan"
+all="dependencies release unit tidy reference command header docs library package clang asan tsan
+    fuzz"
 case ${1:-} in
     "") stages=$all ;;
     --quick) stages=$quick ;;

@@ -65,7 +65,9 @@ bool check_batch(Executor& executor, const Batch& batch) {
         for (int32_t p = 0; good && p < sequence.n_pages; ++p) {
             const int32_t page = sequence.pages[p];
             good &= check(page >= 0 && page < limits.n_pages, "page in the pool");
-            if (good) good &= check(executor.seen[static_cast<size_t>(page)]++ == 0, "no page twice");
+            if (good) {
+                good &= check(executor.seen[static_cast<size_t>(page)]++ == 0, "no page twice");
+            }
         }
     }
     good &= check(row == batch.n_rows, "every row belongs to a sequence");
