@@ -136,8 +136,9 @@ TEST_CASE("host threads block asynchronous signals", "[host]") {
             if (line.rfind("SigBlk:", 0) == 0) blocked = std::strtoull(&line[7], nullptr, 16);
         }
         const auto blocks = [&](int number) { return (blocked >> (number - 1) & 1) != 0; };
-        for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGPROF, SIGURG, SIGUSR1,
-                                 SIGUSR2, SIGCHLD, SIGPIPE, SIGVTALRM, SIGIO, SIGQUIT, 34, 50, 64}) {
+        for (const int number :
+             {SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGPROF, SIGURG, SIGUSR1, SIGUSR2, SIGCHLD, SIGPIPE,
+              SIGVTALRM, SIGIO, SIGQUIT, 34, 50, 64}) {
             CAPTURE(number, task.path().string());
             // The C library keeps 32 and 33 for itself.
             REQUIRE(blocks(number));
