@@ -1,6 +1,7 @@
 """Names of people and firms: real parts, and invented ones spelt from syllables."""
 
-FIRST = """Aaron Ada Adam Agnes Ahmed Aisha Alan Albert Alice Alma Amara Amir Amy Ana Anders Andrea Anna
+FIRST = """Aaron Ada Adam Agnes Ahmed Aisha Alan Albert Alice Alma Amara Amir Amy Ana Anders Andrea
+Anna
 Anton Arjun Astrid Ava Ben Bertha Bilal Boris Bram Brenda Carla Carlos Carmen Cecil Celia Chen
 Clara Colin Dana Daniel Daria David Dennis Diana Diego Dora Edith Edgar Elena Elias Elif Ella
 Emil Emma Enzo Erik Esther Eva Fatima Felix Fiona Flora Frank Frida Gerda Gina Greta Gustav Hana
@@ -13,7 +14,8 @@ Quentin Rafael Rana Rashid Ravi Rita Robert Rosa Ruth Sabine Salma Samir Sandra 
 Sergei Silvia Simon Sofia Stella Sven Tamara Tariq Tessa Theo Thomas Tilda Tom Tomas Ursula Uma
 Vera Victor Viola Walter Wanda Wei Wilma Xenia Yara Yasmin Yuki Yusuf Zara Zoe""".split()
 
-LAST = """Abbott Acosta Adler Ahmed Albrecht Allen Alvarez Anders Arnold Bailey Baker Banerjee Barnes
+LAST = """Abbott Acosta Adler Ahmed Albrecht Allen Alvarez Anders Arnold Bailey Baker Banerjee
+Barnes
 Bauer Becker Bell Bennett Berg Bianchi Blom Bose Brandt Brennan Brooks Brown Burton Carter
 Castro Chandra Chang Chen Clark Collins Conti Cooper Costa Cruz Dahl Dalton Davies Delgado Diaz
 Dietrich Dixon Doyle Duarte Dubois Duncan Eder Eklund Ellis Engel Evans Farrell Fernandez
@@ -28,10 +30,12 @@ Parker Patel Pereira Perez Peters Petrov Pham Pohl Popov Porter Powell Price Qui
 Reed Reyes Richter Riley Rivera Roberts Rojas Romano Rossi Roth Rowe Russo Salazar Santos Sato
 Sauer Schmidt Schneider Schulz Serrano Shah Sharma Silva Simon Singh Sokolov Stein Stone Suarez
 Suzuki Tanaka Taylor Thomas Torres Tran Turner Usman Varga Vargas Vega Vogel Wagner Walker Walsh
-Wang Ward Weber Weiss Werner West White Wolf Wong Wood Wright Yamada Yang Young Zhang Zimmer""".split()
+Wang Ward Weber Weiss Werner West White Wolf Wong Wood Wright Yamada Yang Young Zhang
+Zimmer""".split()
 
 HEADS = [c + v for c in "B D F G H J K L M N P R S T V W Z Br Gr St Tr".split() for v in "aeiou"]
-TAILS = """ban bert dan dex din dor gan gard kel kin kov lan len lin lor man mar mer min mond nak nel nor
+TAILS = """ban bert dan dex din dor gan gard kel kin kov lan len lin lor man mar mer min mond nak
+nel nor
 pell ran rek ric rin rox san sen sky son tan ter tin ton vak ven vin zan zer""".split()
 
 
