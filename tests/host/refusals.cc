@@ -75,6 +75,7 @@ bool refuse_thread() {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 
 // The program's definitions come first in the loader's order, so the library's calls end here.
+#pragma GCC visibility push(default)
 extern "C" {
 
 void* __libc_malloc(size_t bytes);
@@ -119,5 +120,6 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
 }
 
 }  // extern "C"
+#pragma GCC visibility pop
 
 #endif
