@@ -17,22 +17,39 @@ struct Operands {
     static inline Vec step(In w, In x, Vec acc) { return fma(w, x, acc); }
 };
 
+/// Two vectors of consecutive values, for weights that are best widened so many at a time.
+struct VecPair {
+    Vec low;
+    Vec high;
+};
+
+static inline VecPair mul(VecPair a, Vec b) { return {mul(a.low, b), mul(a.high, b)}; }
+
 /// An FP8 weight times an F32 activation: value times scale, rounded to F32, is the weight. Tiles
 /// that were widened before hold the same number, so both give the same bits.
 template <>
 struct Operands<F8, float> {
-    static constexpr int kStep = kLanes;
-    using In = Vec;
+    static constexpr int kStep = 2 * kLanes;
+    using In = VecPair;
 
-    static inline In get(const F8* from) { return load_f8_units(from); }
-    static inline In get_part(const F8* from, int64_t n) {
-        F8 all[kLanes] = {};
-        for (int64_t i = 0; i < n; ++i) all[i] = from[i];
-        return load_f8_units(all);
+    static inline In get(const F8* from) {
+        In in;
+        load_f8_units(from, in.low, in.high);
+        return in;
     }
-    static inline In get_x(const float* from) { return load(from); }
-    static inline In get_x_part(const float* from, int64_t n) { return load_part(from, n); }
-    static inline Vec step(In w, In x, Vec acc) { return fma(w, x, acc); }
+    static inline In get_part(const F8* from, int64_t n) {
+        F8 all[kStep] = {};
+        for (int64_t i = 0; i < n; ++i) all[i] = from[i];
+        return get(all);
+    }
+    static inline In get_x(const float* from) { return {load(from), load(from + kLanes)}; }
+    static inline In get_x_part(const float* from, int64_t n) {
+        if (n <= kLanes) return {load_part(from, n), zero()};
+        return {load(from), load_part(from + kLanes, n - kLanes)};
+    }
+    static inline Vec step(In w, In x, Vec acc) {
+        return fma(w.high, x.high, fma(w.low, x.low, acc));
+    }
 };
 
 /// Where the scale of an FP8 block enters.
@@ -91,11 +108,18 @@ template <int R, int T, Scale S, class W, class X>
 static inline void dot_step(const Tile<W, X>& tile, int64_t i, [[maybe_unused]] const Vec* scale,
                             Grid<R, T>& acc) {
     using Pair = Operands<W, X>;
-    typename Pair::In w[static_cast<unsigned>(R)];
-    for (int r = 0; r < R; ++r) {
-        w[r] = Pair::get(tile.w + r * tile.w_stride + i);
-        if constexpr (S == Scale::kWeight) w[r] = mul(w[r], scale[r]);
+    if constexpr (S == Scale::kWeight) {
+        // Widening needs registers, so a row is done with before the next is loaded.
+        for (int r = 0; r < R; ++r) {
+            const typename Pair::In w = mul(Pair::get(tile.w + r * tile.w_stride + i), scale[r]);
+            for (int t = 0; t < T; ++t) {
+                acc.v[r][t] = Pair::step(w, Pair::get_x(tile.x[t] + i), acc.v[r][t]);
+            }
+        }
+        return;
     }
+    typename Pair::In w[static_cast<unsigned>(R)];
+    for (int r = 0; r < R; ++r) w[r] = Pair::get(tile.w + r * tile.w_stride + i);
     for (int t = 0; t < T; ++t) {
         const typename Pair::In x = Pair::get_x(tile.x[t] + i);
         for (int r = 0; r < R; ++r) acc.v[r][t] = Pair::step(w[r], x, acc.v[r][t]);

@@ -38,6 +38,11 @@ static inline Vec load_f8_units(const F8* from) {
     return _mm256_cvtph_ps(_mm_or_si128(half, nan));
 }
 
+static inline void load_f8_units(const F8* from, Vec& low, Vec& high) {
+    low = load_f8_units(from);
+    high = load_f8_units(from + kLanes);
+}
+
 static inline Vec load(const F8* from) {
     return _mm256_mul_ps(load_f8_units(from), _mm256_set1_ps(kF8Unit));
 }

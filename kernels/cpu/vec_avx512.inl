@@ -38,6 +38,19 @@ static inline Vec load_f8_units(const F8* from) {
     return widen_f8_units(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
 }
 
+/// Two vectors for little more than one: the integer part of the work is done on 32 values.
+static inline void load_f8_units(const F8* from, Vec& low, Vec& high) {
+    const __m512i moved = _mm512_slli_epi16(
+        _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))), 8);
+    const __m512i half = _mm512_and_si512(_mm512_srai_epi16(moved, 1),
+                                          _mm512_set1_epi16(static_cast<int16_t>(0xbf80)));
+    const __m512i largest = _mm512_set1_epi16(0x7f00);
+    const __mmask32 nan = _mm512_cmpeq_epi16_mask(_mm512_and_si512(moved, largest), largest);
+    const __m512i all = _mm512_mask_blend_epi16(nan, half, _mm512_set1_epi16(0x7e00));
+    low = _mm512_cvtph_ps(_mm512_castsi512_si256(all));
+    high = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(all, 1));
+}
+
 static inline Vec load(const float* from) { return _mm512_loadu_ps(from); }
 
 static inline Vec load(const Bf16* from) {

@@ -58,7 +58,10 @@ static inline Vec load(const T* from) {
 
 /// FP8 values times 1 / kF8Unit: what is cheapest to load; a scale makes up for it.
 constexpr float kF8Unit = 1.0f;
-static inline Vec load_f8_units(const F8* from) { return load(from); }
+static inline void load_f8_units(const F8* from, Vec& low, Vec& high) {
+    low = load(from);
+    high = load(from + kLanes);
+}
 
 static inline void store(float* to, Vec v) {
     for (int i = 0; i < kLanes; ++i) to[i] = v.lane[i];
