@@ -6,10 +6,6 @@ cd "$(dirname "$0")/.."
 
 build=build/release
 model=examples/demo-model/model
-questions=(
-    "What is 37 + 48?"
-    "Order: please send 3 desk lamps to Maria Keller in Hamburg by Friday."
-)
 
 mkdir -p "$build"
 log=$build/quickstart.log
@@ -36,10 +32,12 @@ step "[3/3] Building (about 3 minutes on two cores)" \
 
 fathom=$build/bin/fathom
 if [ -t 0 ] && [ -t 1 ]; then
-    echo "Chat with the demo model; it does sums and reads orders, tickets and invoices."
-    exec "$fathom" chat --model "$model"
+    echo "It turns orders, tickets and invoices into JSON. Before a sum, type /think."
+    exec "$fathom" chat --model "$model" --no-think
 fi
-for question in "${questions[@]}"; do
-    printf '\n> %s\n' "$question"
-    printf '%s' "$question" | "$fathom" run --model "$model"
-done
+ask() { # ask FLAG QUESTION
+    printf '\n> %s\n' "$2"
+    printf '%s' "$2" | "$fathom" run --model "$model" "$1"
+}
+ask --think "What is 4812 + 977?"
+ask --no-think "Hello, Maria Keller called and asked for 3 of the plastic lamp. Kind regards"
