@@ -1,9 +1,9 @@
 // Numbers 25 to 29 and 31 of the list of bad inputs: tokenizer files, SentencePiece models, and
 // texts that are made to be slow or ill-formed.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -107,16 +107,22 @@ std::string repeated(std::string_view part, size_t bytes) {
     return out;
 }
 
+/// Processor time of this thread: what else the machine does is no matter.
 double seconds(const std::function<void()>& body) {
-    const auto begin = std::chrono::steady_clock::now();
+    const auto now = [] {
+        timespec time;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+    };
+    const double begin = now();
     body();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return now() - begin;
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
 constexpr double kSlack = 30;
 #else
-constexpr double kSlack = 4;  // the machine is shared; the bar itself is 0.2 s
+constexpr double kSlack = 2;  // two threads may share a core; the bar itself is 0.2 s
 #endif
 
 }  // namespace
@@ -250,6 +256,36 @@ TEST_CASE("hostile D27: pieces that contradict each other", "[hostile]") {
     model_refusal(kPieces + piece("<0x41>", 6));  // bytes without fallback
     model_refusal(kPieces + chunk(2, number(3, 3)), Status::kUnsupported);  // words
     model_refusal(kPieces + piece("nn", 5) + chunk(2, number(3, 2)), Status::kUnsupported);
+}
+
+// Breaks when text can spell a symbol that a model reserves for roles. Symbols of white space are
+// not such, and ordinary text needs them.
+TEST_CASE("hostile D27: user-defined symbols", "[hostile]") {
+    const std::string role = piece("<role>", 4);
+    std::string padded_type = chunk(1, "<long>") + number(9, 1) + varint((10 << 3) | 1) +
+                              std::string(8, 'x') + std::string("\x18\x84\x00", 3);
+    const TokenizerFolder folder;
+    folder.write("tokenizer.model", kPieces + role + chunk(1, padded_type) +
+                                        piece("\u2581\u2581", 4) + piece("\n\t", 4) +
+                                        piece("<not white\u2581>", 4));
+    const auto tokenizer = open_folder(folder.path());
+    CHECK(tokenizer->is_control(7));
+    CHECK(tokenizer->is_control(8));
+    CHECK_FALSE(tokenizer->is_control(9));
+    CHECK_FALSE(tokenizer->is_control(10));
+    CHECK(tokenizer->is_control(11));
+    CHECK(encode(*tokenizer, "<role>", true) == std::vector<int32_t>{7});
+    CHECK(encode(*tokenizer, "<long>", true) == std::vector<int32_t>{8});
+    for (const int32_t id : encode(*tokenizer, "<role><long>a")) CHECK(id < 7);
+    const std::vector<int32_t> ids = encode(*tokenizer, "a\n\ta");
+    CHECK(std::count(ids.begin(), ids.end(), 10) == 1);
+}
+
+// Breaks when a piece list without end is read to its end.
+TEST_CASE("hostile D27: more pieces than ids", "[hostile]") {
+    std::string many;
+    for (int i = 0; i <= kTokenIdMax; ++i) many += chunk(1, chunk(1, std::to_string(i)));
+    CHECK(model_refusal(many).find("2097151") != std::string::npos);
 }
 
 TEST_CASE("hostile D27: character maps", "[hostile]") {
