@@ -177,7 +177,7 @@ TEST_CASE("hostile C25: added tokens that begin each other, and cycles of them",
     for (int i = 0; i < 400; ++i) {
         content += "ab"[i % 2];
         if (content.size() == 1) content += 'b';
-        list += (i == 0 ? "" : ",") + added_token(256 + i, content + "<");
+        list += std::string(i == 0 ? "" : ",") + added_token(256 + i, content + "<");
     }
     TokenizerBuilder builder;
     builder.added_tokens = "[" + list + "]";
