@@ -106,24 +106,35 @@ T float_max(T a, T b) {
     return a > b || (a == b && !std::signbit(a)) ? a : b;
 }
 
-// Nearest, ties to even, in one rounding: a + b * c of f16 or bf16 values. The exact sum may need
-// more bits than a double has, so it is rounded to odd there first (Boldo and Melquiond, 2008).
-inline float fma_to_odd(float a, float b, float c) {
-    const double product = static_cast<double>(a) * b;  // Exact: 11 + 11 or 8 + 8 bits.
+// a * b + c in double, rounded to odd: the last bit is set if anything was lost, so that a second
+// rounding to fewer bits, in any direction, sees all that it must (Boldo and Melquiond, 2008).
+inline double fma_to_odd_double(float a, float b, float c) {
+    const double product = static_cast<double>(a) * b;  // Exact: twice 24 bits at most.
     const double sum = product + c;
     const double lost = (product - (sum - (sum - product))) + (c - (sum - product));
     uint64_t bits = std::bit_cast<uint64_t>(sum);
     if (lost != 0 && std::isfinite(sum) && (bits & 1) == 0) {
         bits += (lost > 0) == (sum > 0) ? 1 : -1;
     }
-    // And once more to odd, from double to float, so that the last rounding sees all it must.
-    const double wide = std::bit_cast<double>(bits);
+    return std::bit_cast<double>(bits);
+}
+
+// The same in float, for results of 16 bits.
+inline float fma_to_odd(float a, float b, float c) {
+    const double wide = fma_to_odd_double(a, b, c);
     float narrow = static_cast<float>(wide);
     if (std::isfinite(narrow) && static_cast<double>(narrow) != wide &&
         (float_to_bits(narrow) & 1) == 0) {
         narrow = std::nextafter(narrow, wide > narrow ? INFINITY : -INFINITY);
     }
     return narrow;
+}
+
+// Toward zero. What is too large becomes the largest finite value.
+inline float double_to_float_toward_zero(double value) {
+    const auto nearest = static_cast<float>(value);
+    const bool is_beyond = std::fabs(static_cast<double>(nearest)) > std::fabs(value);
+    return is_beyond ? std::nextafter(nearest, 0.0f) : nearest;
 }
 
 }  // namespace virtual_gpu

@@ -110,6 +110,28 @@ Handler float_nan_handler(Op op) {
                   float, float>;
 }
 
+// '.rz'. The exact sum or product is rounded once: to odd first, then toward zero.
+Handler float_toward_zero_handler(Op op) {
+    switch (op) {
+        case Op::kAdd:
+            return binary<[](float a, float b) {
+                return canonical(double_to_float_toward_zero(fma_to_odd_double(a, 1, b)));
+            },
+                          float, float>;
+        case Op::kMul:
+            return binary<[](float a, float b) {
+                return canonical(double_to_float_toward_zero(static_cast<double>(a) * b));
+            },
+                          float, float>;
+        case Op::kMad:
+            return ternary<[](float a, float b, float c) {
+                return canonical(double_to_float_toward_zero(fma_to_odd_double(a, b, c)));
+            },
+                           float, float>;
+        default: return nullptr;
+    }
+}
+
 Handler double_handler(Op op) {
     switch (op) {
         case Op::kAdd: return binary<[](double a, double b) { return a + b; }, double, double>;
@@ -226,10 +248,11 @@ Handler handler_of(Op op, Type type, bool ftz) {
     }
 }
 
-// Only rounding to nearest even, which needs no suffix; '.full' and '.approx' of div promise less
-// than the exact quotient that they get here.
+// Rounding to nearest even needs no suffix; toward zero is there for f32. '.full' and '.approx' of
+// div promise less than the exact quotient that they get here.
 void decode_sources(Decoding& d, Op op, int sources) {
     const bool ftz = d.take("ftz");
+    const bool toward_zero = d.take("rz");
     d.ignore({"rn"});
     if (op == Op::kDiv) {
         d.ignore({"approx", "full"});
@@ -239,8 +262,28 @@ void decode_sources(Decoding& d, Op op, int sources) {
     d.out().type = type;
     d.destination(type);
     d.values(sources, type);
-    d.out().run = keeps_nan ? (type == Type::kF32 && !ftz ? float_nan_handler(op) : nullptr)
-                            : handler_of(op, type, ftz);
+    const bool is_plain_float = type == Type::kF32 && !ftz;
+    if (toward_zero || keeps_nan) {
+        d.out().run = !is_plain_float ? nullptr
+                      : toward_zero   ? float_toward_zero_handler(op)
+                                      : float_nan_handler(op);
+    } else {
+        d.out().run = handler_of(op, type, ftz);
+    }
+}
+
+void decode_copysign(Decoding& d) {
+    const Type type = d.need_type();
+    d.destination(type);
+    d.values(2, type);
+    if (type == Type::kF32) {
+        d.out().run =
+            binary<[](uint32_t a, uint32_t b) { return (a & 0x80000000) | (b & 0x7fffffff); },
+                   uint32_t, uint32_t>;
+    } else if (type == Type::kF64) {
+        d.out().run =
+            binary<[](double a, double b) { return std::copysign(b, a); }, double, double>;
+    }
 }
 
 template <Op op, int kSources>
@@ -362,6 +405,7 @@ constexpr Opcode kOpcodes[] = {
     {"ex2", decode_function<exp2_of>},  {"lg2", decode_function<log2_of>},
     {"sin", decode_function<sin_of>},   {"cos", decode_function<cos_of>},
     {"tanh", decode_function<tanh_of>}, {"dp4a", decode_dp4a},
+    {"copysign", decode_copysign},
 };
 
 }  // namespace

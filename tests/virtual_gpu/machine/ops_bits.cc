@@ -279,15 +279,35 @@ void decode_brev(Decoding& d) {
                                                 uint64_t, uint64_t>;
 }
 
+// '.shiftamt': how far to shift it left, so that it becomes the highest.
+template <class T>
+uint32_t shift_to_top(T a) {
+    const uint32_t position = highest(a);
+    return position == ~0u ? ~0u : static_cast<uint32_t>(sizeof(T) * 8 - 1 - position);
+}
+
 void decode_bfind(Decoding& d) {
+    const bool as_shift = d.take("shiftamt");
     const Type type = d.need_type();
     d.destination(Type::kU32);
     d.value(type);
     switch (type) {
-        case Type::kU32: d.out().run = unary<highest<uint32_t>, uint32_t, uint32_t>; break;
-        case Type::kS32: d.out().run = unary<highest<int32_t>, uint32_t, int32_t>; break;
-        case Type::kU64: d.out().run = unary<highest<uint64_t>, uint32_t, uint64_t>; break;
-        case Type::kS64: d.out().run = unary<highest<int64_t>, uint32_t, int64_t>; break;
+        case Type::kU32:
+            d.out().run = as_shift ? unary<shift_to_top<uint32_t>, uint32_t, uint32_t>
+                                   : unary<highest<uint32_t>, uint32_t, uint32_t>;
+            break;
+        case Type::kS32:
+            d.out().run = as_shift ? unary<shift_to_top<int32_t>, uint32_t, int32_t>
+                                   : unary<highest<int32_t>, uint32_t, int32_t>;
+            break;
+        case Type::kU64:
+            d.out().run = as_shift ? unary<shift_to_top<uint64_t>, uint32_t, uint64_t>
+                                   : unary<highest<uint64_t>, uint32_t, uint64_t>;
+            break;
+        case Type::kS64:
+            d.out().run = as_shift ? unary<shift_to_top<int64_t>, uint32_t, int64_t>
+                                   : unary<highest<int64_t>, uint32_t, int64_t>;
+            break;
         default: break;
     }
 }

@@ -30,7 +30,7 @@ private:
     void body();
     void body_statement();
     void body_directive();
-    void declare_registers();
+    void declare_registers(std::string_view type_word);
     PtxVariable declaration(Space space);
     void initial_values(PtxVariable* variable);
     void file_directive();
@@ -171,7 +171,9 @@ void Parser::body_directive() {
     if (word == ".loc") {
         loc_directive();
     } else if (word == ".reg") {
-        declare_registers();
+        declare_registers(at_.word("register type"));
+    } else if (word.substr(0, 5) == ".reg.") {  // As some of NVIDIA's headers write it.
+        declare_registers(word.substr(4));
     } else if (word == ".shared" || word == ".local") {
         const Space space = word == ".shared" ? Space::kShared : Space::kLocal;
         function_->variables.push_back(declaration(space));
@@ -185,8 +187,7 @@ void Parser::body_directive() {
     }
 }
 
-void Parser::declare_registers() {
-    const std::string_view type_word = at_.word("register type");
+void Parser::declare_registers(std::string_view type_word) {
     const Type type = type_named(type_word.substr(1));
     if (type == Type::kNone) {
         throw PtxError(at_.line(), "register type '" + std::string(type_word) + "' is unknown");

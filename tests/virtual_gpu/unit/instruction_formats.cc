@@ -198,3 +198,41 @@ TEST_CASE("f16 arithmetic rounds once", "[instruction]") {
         }
     }
 }
+
+// Breaks if rounding toward zero rounds up, or a tiny addend is lost before it can matter.
+TEST_CASE("f32 arithmetic toward zero", "[instruction]") {
+    Values values{6};
+    std::vector<uint64_t> a(4096);
+    std::vector<uint64_t> b(4096);
+    std::vector<uint64_t> c(4096);
+    for (size_t i = 0; i < a.size(); i++) {
+        // Exponents from 2^-20 to 2^19: the exact results fit into 113 bits.
+        const auto next = [&values] {
+            const uint64_t bits = values.next();
+            return (bits & 0x807fffff) | (107 + bits / 0x100000000 % 40) << 23;
+        };
+        a[i] = next();
+        b[i] = i % 3 == 0 ? 0x3f800000 : next();
+        c[i] = next();
+    }
+    const auto sums = run_instruction("add.rz.f32 %d, %a, %c;", "f32", "f32", {a, b, c});
+    const auto products = run_instruction("mul.rz.f32 %d, %a, %b;", "f32", "f32", {a, b, c});
+    const auto fused = run_instruction("fma.rz.f32 %d, %a, %b, %c;", "f32", "f32", {a, b, c});
+    const auto value = [](uint64_t bits) -> Exact {
+        return std::bit_cast<float>(static_cast<uint32_t>(bits));
+    };
+    // The float nearest to zero's side: no larger, and its successor is.
+    const auto is_truncated = [&value](uint64_t found, Exact exact) {
+        const Exact magnitude = exact < 0 ? -exact : exact;
+        return (exact < 0) == ((found >> 31 & 1) != 0) && value(found & 0x7fffffff) <= magnitude &&
+               value((found & 0x7fffffff) + 1) > magnitude;
+    };
+    for (size_t i = 0; i < a.size(); i++) {
+        const Exact x = value(a[i]);
+        const Exact y = value(b[i]);
+        const Exact z = value(c[i]);
+        REQUIRE((x + z == 0 || is_truncated(sums[i], x + z)));
+        REQUIRE(is_truncated(products[i], x * y));
+        REQUIRE((x * y + z == 0 || is_truncated(fused[i], x * y + z)));
+    }
+}

@@ -163,6 +163,10 @@ TEST_CASE("32-bit integer instructions", "[instruction]") {
                [](auto a, auto, auto) { return uint64_t(std::countl_zero(u(a))); }},
               {"bfind.u32 %d, %a;",
                [](auto a, auto, auto) { return a == 0 ? ~0ull : 63ull - std::countl_zero(a); }},
+              {"bfind.shiftamt.u32 %d, %a;",
+               [](auto a, auto, auto) { return a == 0 ? ~0ull : std::countl_zero(a) - 32ull; }},
+              {"copysign.f32 %d, %a, %b;",
+               [](auto a, auto b, auto) { return (a >> 31 << 31) | (b & 0x7fffffff); }},
               {"brev.b32 %d, %a;",
                [](auto a, auto, auto) {
                    uint64_t result = 0;

@@ -143,7 +143,7 @@ bool is_noticed(const std::string& ptx, const Subject& subject) {
 
 // Breaks if a check has gone blind: comparing values alone misses most of these.
 TEST_CASE("every mutant is noticed", "[mutant]") {
-    for (const char* arch : {"80", "90a"}) {
+    for (const char* arch : {"80", "90a", "100a"}) {
         const std::string ptx =
             read_text(std::string(VIRTUAL_GPU_PTX_DIR "/right.") + arch + ".ptx");
         size_t n_mutants = 0;

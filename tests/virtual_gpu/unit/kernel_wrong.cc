@@ -72,7 +72,7 @@ Outcome run(const char* arch, const std::string& name, uint32_t seed) {
 TEST_CASE("each fault is found at its line", "[check]") {
     const std::map<std::string, Fault> faults = read_faults();
     REQUIRE(faults.size() == 19);
-    const char* arch = GENERATE("80", "90a");
+    const char* arch = GENERATE("80", "90a", "100a");
     const uint32_t seed = GENERATE(0u, 1u, 2u);
     for (const auto& [name, fault] : faults) {
         const Outcome outcome = run(arch, name, seed);
