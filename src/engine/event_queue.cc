@@ -74,15 +74,19 @@ void EventQueue::push_logprobs(std::span<const TokenLogprob> logprobs) {
 void EventQueue::push_done(const Event& done, const Usage& usage) noexcept {
     const std::lock_guard lock(mutex_);
     if (has_done_) return;
-    try {
-        done_.text.assign(done.text);
-        done_.ids.assign(done.ids.begin(), done.ids.end());
-    } catch (...) {
-        done_.text.clear();
-    }
     done_.type = EventType::kDone;
     done_.finish_reason = done.finish_reason;
     done_.status = done.status;
+    try {
+        done_.ids.assign(done.ids.begin(), done.ids.end());
+        done_.text.assign(done.text);
+    } catch (...) {
+        // Ids that are lost are an error; a message that is lost is only a pity.
+        if (done_.ids.size() != done.ids.size()) {
+            done_.finish_reason = FinishReason::kError;
+            done_.status = Status::kNoMemory;
+        }
+    }
     done_.sequence = n_events_++;
     usage_ = usage;
     usage_.finished = true;

@@ -1,6 +1,7 @@
 #include "engine/request.h"
 
 #include <algorithm>
+#include <new>
 
 #include "base/checked.h"
 
@@ -164,11 +165,15 @@ void Request::deliver_rest() {
     if (!logprobs_waiting_.empty()) deliver_ids();
 }
 
-void Request::finish(const Ending& ending) noexcept {
+void Request::finish(Ending ending) noexcept {
     try {
         if (ending.reason != FinishReason::kError) deliver_rest();
+    } catch (const std::bad_alloc&) {
+        ending.reason = FinishReason::kError;
+        ending.status = Status::kNoMemory;
+        ending.text = "the system refused memory";
     } catch (...) {
-        // What the reader left no room for, or memory was not there for, ends here.
+        // A cancelled or late answer whose reader left no room: what was held back is not missed.
     }
     if (!started_) usage_.queue_ns = ending.now_ns - parts_.posted_ns;
     if (started_ && first_token_ns_ == 0) usage_.prefill_ns = ending.now_ns - started_ns_;

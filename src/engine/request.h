@@ -79,7 +79,7 @@ public:
         std::string_view text;  // what failed
         uint64_t now_ns;
     };
-    void finish(const Ending& ending) noexcept;
+    void finish(Ending ending) noexcept;
 
 private:
     void deliver_prompt_logprobs(const Computed& computed, SamplerScratch& scratch);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <new>
 
 #include "base/status.h"
@@ -114,18 +115,22 @@ void memory_need(const Plan*, const Limits* limits, const BackendOptions*, uint6
     *kv = static_cast<uint64_t>(limits->n_pages) * kPageTokens * 8;
 }
 
-int32_t prepare(void*, const Plan*, const Limits* limits, void** out, BackendError*) {
-    ++fake_control().n_executors;
-    auto* executor = new Executor();
-    executor->limits = *limits;
-    executor->seen.resize(static_cast<size_t>(limits->n_pages));
-    const auto n_rows = static_cast<size_t>(limits->n_pages) * kPageTokens;
-    // Unused memory is poisoned: a row that nobody wrote gives tokens that nobody expects.
-    executor->rows.assign(n_rows, 0xDEADBEEFDEADBEEF);
-    executor->logits.resize(static_cast<size_t>(limits->max_logit_rows) * kVocabRows);
-    executor->computed.resize(static_cast<size_t>(limits->max_rows));
-    *out = executor;
-    return 0;
+int32_t prepare(void*, const Plan*, const Limits* limits, void** out, BackendError* error) {
+    try {
+        auto executor = std::make_unique<Executor>();
+        executor->limits = *limits;
+        executor->seen.resize(static_cast<size_t>(limits->n_pages));
+        const auto n_rows = static_cast<size_t>(limits->n_pages) * kPageTokens;
+        // Unused memory is poisoned: a row that nobody wrote gives tokens that nobody expects.
+        executor->rows.assign(n_rows, 0xDEADBEEFDEADBEEF);
+        executor->logits.resize(static_cast<size_t>(limits->max_logit_rows) * kVocabRows);
+        executor->computed.resize(static_cast<size_t>(limits->max_rows));
+        *out = executor.release();
+        ++fake_control().n_executors;
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return fail_with(error, Status::kNoMemory, "no memory");
+    }
 }
 
 void release(void* executor) {
