@@ -95,7 +95,7 @@ TEST_CASE("estimate within 2 percent of what a model takes") {
 
         const double promised = static_cast<double>(estimate.weight_bytes +
                                                     estimate.workspace_bytes + estimate.kv_bytes);
-        CAPTURE(deterministic, taken, estimate.weight_bytes, estimate.workspace_bytes,
+        CAPTURE(deterministic, taken, promised, estimate.weight_bytes, estimate.workspace_bytes,
                 estimate.kv_bytes);
 #ifndef __SANITIZE_ADDRESS__  // its shadow memory is resident, too
         CHECK(taken < 1.02 * promised);
