@@ -9,6 +9,8 @@
 
 #include "dialect/control_tokens.h"
 #include "dialect/dialect.h"
+#include "dialect/output_parser.h"
+#include "hostile/heap_meter.h"
 #include "unit/tokenizer_builder.h"
 
 using namespace fathom;
@@ -100,6 +102,37 @@ TEST_CASE("hostile E30: no content yields a control id", "[hostile]") {
             }
         }
     }
+}
+
+// Breaks when the parser of answers allocates for each token: a host with a thousand streams pays
+// for it on every one of them.
+TEST_CASE("hostile: parsing an answer allocates nothing after warm-up", "[hostile]") {
+    FATHOM_NEEDS_REFERENCE("deepseek-v3.1");
+    const auto tokenizer = reference_tokenizer("deepseek-v3.1");
+    const std::vector<std::string> stop = {"never said", "\n\n\n\n"};
+    OutputParser parser(*tokenizer, *find_dialect("deepseek-v3.1"), true, stop);
+    const std::vector<int32_t> ids =
+        encode(*tokenizer, "Some words never sa, \u6F22\u5B57 \U0001F600\n\n\n and </thin", true);
+    const std::vector<int32_t> end = encode(*tokenizer, "</think>", true);
+    size_t bytes = 0;
+    const auto run = [&](size_t rounds) {
+        for (size_t round = 0; round < rounds; ++round) {
+            for (const int32_t id : ids) {
+                parser.push(id);
+                for (const OutputParser::Piece& piece : parser.pieces()) bytes += piece.text.size();
+            }
+        }
+    };
+    run(3);
+    {
+        const HeapMeter meter;
+        run(100);
+        parser.push(end[0]);
+        run(100);
+        CHECK(meter.allocations() == 0);
+    }
+    parser.finish();
+    CHECK(bytes > 9'000);
 }
 
 // Breaks when two harmless texts become a token where the template puts them side by side.
