@@ -89,40 +89,37 @@ double share_right(const std::vector<Problem>& problems) {
     return share;
 }
 
-/// What the model that ships with the project is to do.
+/// What the model that ships with the project is to do with held-out problems.
 constexpr double kBar = 0.97;
 
-/// What the model in examples/demo-model/model was measured to do with every tenth problem, by
-/// this test. To be raised with each better model; below the bar it is no claim of quality.
-constexpr double kMeasuredArithmetic = 0.05;
-constexpr double kMeasuredJson = 0.10;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+// A sanitizer makes this ten times as slow and looks for other mistakes: few problems do.
+constexpr size_t kEvery = 50;
+constexpr double kWanted = 0.9;
+#else
+constexpr size_t kEvery = 1;
+constexpr double kWanted = kBar;
+#endif
 
-std::vector<Problem> every_tenth(const std::vector<Problem>& problems) {
+std::vector<Problem> some_of(const std::vector<Problem>& problems) {
     std::vector<Problem> some;
-    for (size_t i = 0; i < problems.size(); i += 10) some.push_back(problems[i]);
+    for (size_t i = 0; i < problems.size(); i += kEvery) some.push_back(problems[i]);
     return some;
 }
 
 }  // namespace
 
 // Breaks when the model that ships with the project does less than it is shipped for, or when
-// anything on the way from text to text changes what it says. All 1,000 problems.
-TEST_CASE("demo model reaches the bar of 97 percent in arithmetic", "[.bar]") {
-    REQUIRE(share_right(read_problems("arithmetic")) >= kBar);
+// anything on the way from text to text changes what it says.
+TEST_CASE("demo model: arithmetic", "[demo]") {
+    const std::vector<Problem> problems = read_problems("arithmetic");
+    REQUIRE(problems.size() == 1000);
+    REQUIRE(share_right(some_of(problems)) >= kWanted);
 }
 
 // Breaks as the one before, for the business texts.
-TEST_CASE("demo model reaches the bar of 97 percent in JSON", "[.bar]") {
-    REQUIRE(share_right(read_problems("json")) >= kBar);
-}
-
-// Breaks when the shipped model loses what it could do when it was shipped, by a change of the
-// model or of anything on the way from text to text. Says nothing about the bar.
-TEST_CASE("demo model keeps its measured accuracy, which is not the bar", "[demo]") {
-    const std::vector<Problem> arithmetic = read_problems("arithmetic");
-    const std::vector<Problem> json = read_problems("json");
-    REQUIRE(arithmetic.size() == 1000);
-    REQUIRE(json.size() == 1000);
-    CHECK(share_right(every_tenth(arithmetic)) >= kMeasuredArithmetic - 0.01);
-    CHECK(share_right(every_tenth(json)) >= kMeasuredJson - 0.01);
+TEST_CASE("demo model: JSON", "[demo]") {
+    const std::vector<Problem> problems = read_problems("json");
+    REQUIRE(problems.size() == 1000);
+    REQUIRE(share_right(some_of(problems)) >= kWanted);
 }
