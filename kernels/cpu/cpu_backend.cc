@@ -81,7 +81,7 @@ int32_t alloc(void*, uint64_t bytes, void** memory, BackendError* error) noexcep
 void free_memory(void*, void* memory, uint64_t bytes) noexcept { unmap_memory(memory, bytes); }
 
 int32_t upload(void*, void* to, const void* from, uint64_t bytes, BackendError*) noexcept {
-    std::memcpy(to, from, bytes);
+    if (bytes > 0) std::memcpy(to, from, bytes);
     return static_cast<int32_t>(Status::kOk);
 }
 
