@@ -111,6 +111,11 @@ def check_objects(folder):
             for symbol in re.findall(r"^\s+U (\S+)", run("nm", "-u", path), re.M):
                 if symbol in BANNED_IN_OBJECTS and (name, symbol) not in OBJECTS_ALLOWED:
                     yield f"{os.path.relpath(path, folder)} calls {symbol}"
+            # The linker keeps one copy of a weak symbol, and it may be the one that was compiled
+            # for a processor that this machine is not.
+            if name.startswith("isa_"):
+                for symbol in re.findall(r"^\w* +[WVu] (\S+)", run("nm", path), re.M):
+                    yield f"{os.path.relpath(path, folder)} has the weak symbol {symbol}"
 
 
 def main():
