@@ -318,9 +318,10 @@ class Model(nn.Module):
         return self.mtp(hidden[:, :-1], self.embed_tokens(ids[:, 1:]), self.rotation(0, rows),
                         causal(rows))
 
-    def loss(self, ids, weight, mtp):
+    def loss(self, ids, weight, mtp, mtp_only=False):
         """Summed cross entropy of the tokens with a weight, and that of the MTP layer."""
-        hidden = self.hidden(ids)
+        with torch.set_grad_enabled(not mtp_only):
+            hidden = self.hidden(ids)
         wanted = weight[:, 1:] > 0
         logits = self.lm_head(hidden[:, :-1][wanted])
         each = F.cross_entropy(logits, ids[:, 1:][wanted], reduction="none")

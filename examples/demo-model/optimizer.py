@@ -53,11 +53,12 @@ class SharedOptimizer:
             p.grad = self.grads[rank][self.place[name]].view_as(p)
 
     @torch.no_grad()
-    def step(self, rank, rate, weight, frozen):
-        """weight is the count of tokens behind the summed gradients of all ranks."""
+    def step(self, rank, rate, weight, stepped):
+        """weight is the count of tokens behind the summed gradients of all ranks; stepped says by
+        name which parameters move."""
         groups = {}
         for name, p in self.named:
-            if frozen and name.startswith(frozen):
+            if not stepped(name):
                 continue
             if self.owner.get(name) == rank:
                 halves = name.endswith("gate_up")  # Two matrices an expert.

@@ -101,7 +101,8 @@ class Run:
 
     def balance(self, step):
         """Moves the selection bias of each expert towards an even load."""
-        for m, load in zip(self.moes, self.loads.sum(0)):
+        moes = self.moes[-1:] if self.args.mtp_only else self.moes
+        for m, load in zip(moes, self.loads.sum(0)[-len(moes):]):
             m.e_score_correction_bias += step * torch.sign(load.mean() - load)
 
 
@@ -111,7 +112,7 @@ def rank_step(run, rank, coder):
     run.optimizer.grads[rank].zero_()
     sums = torch.zeros(4)
     for ids, weight in batch(run.rngs[rank], coder, args, copying):
-        main, draft = run.model.loss(ids, weight, mtp > 0)
+        main, draft = run.model.loss(ids, weight, mtp > 0, args.mtp_only)
         (main + mtp * draft).backward()
         sums += torch.tensor([float((ids != 2).sum()), float(weight[:, 1:].sum()),
                               main.item(), draft.item()])
@@ -122,7 +123,8 @@ def rank_step(run, rank, coder):
     if rank == 0:
         run.optimizer.steps += 1
     run.barrier.wait()
-    run.optimizer.step(rank, rate, run.sums[:, 1].sum().item(), "" if mtp else "mtp.")
+    run.optimizer.step(rank, rate, run.sums[:, 1].sum().item(), lambda name: (
+        bool(mtp) if name.startswith("mtp.") else not args.mtp_only))
     if rank == 0:
         with torch.no_grad():
             run.balance(0.002 * rate)
@@ -198,6 +200,7 @@ def arguments():
     a.add_argument("--copy-steps", type=int, default=600, help="steps until that share is reached")
     a.add_argument("--prompt-loss", type=float, default=0.0, help="weight of prompt tokens")
     a.add_argument("--mtp", type=float, default=0.0, help="weight of the MTP loss")
+    a.add_argument("--mtp-only", action="store_true", help="leave the main model as it is")
     a.add_argument("--mtp-from", type=float, default=0.0, help="share of the sitting without it")
     a.add_argument("--tokenizer", default="model/tokenizer.json")
     a.add_argument("--out", default="run.pt")
