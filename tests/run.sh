@@ -164,8 +164,7 @@ run_stage() { # run_stage NAME
 }
 
 quick="dependencies release unit"
-all="dependencies release unit tidy reference command header docs library package clang asan tsan
-    fuzz"
+all="dependencies release unit tidy reference command header docs library package clang asan tsan"
 case ${1:-} in
     "") stages=$all ;;
     --quick) stages=$quick ;;
@@ -179,7 +178,7 @@ number=0
 mkdir -p "$logs"
 for stage in $stages; do
     if ! declare -F "stage_$stage" >/dev/null; then
-        echo "no stage '$stage'; there are: $all coverage" >&2
+        echo "no stage '$stage'; there are: $all coverage fuzz" >&2
         exit 2
     fi
 done
