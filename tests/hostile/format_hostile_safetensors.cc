@@ -1,6 +1,6 @@
 // Group A of the list of bad inputs: safetensors. Each file goes through a whole checkpoint, the
 // way that a model is loaded, and a good one is loaded after it.
-#include <chrono>
+#include <ctime>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -266,20 +266,24 @@ TEST_CASE("hostile A: heap and time in proportion to the header", "[hostile]") {
         const TemporaryFolder folder;
         folder.write("model.safetensors", file);
         const HeapMeter meter;
-        const auto start = std::chrono::steady_clock::now();
+        const std::clock_t start = std::clock();
         try {
             const Checkpoint checkpoint(folder.path());
             CHECK(checkpoint.tensors().size() <= 200'000);
         } catch (const Error& error) {
             CHECK(error.message().size() < 1000);
         }
-        const double seconds =
-            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
         INFO("header of " << header.size() << " bytes, heap " << meter.peak_bytes() << ", "
                           << seconds << " s");
         CHECK(meter.peak_bytes() <= 4 * file.size() + (uint64_t{16} << 20));
-        // Ten times the bar's time: sanitizers and a busy machine count too.
-        CHECK(seconds <= 10 * (0.1 + static_cast<double>(file.size()) / 10e6));
+        // Of the processor's time, because other programs take the clock's; a sanitizer is slow.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+        constexpr double kSlack = 40;
+#else
+        constexpr double kSlack = 4;
+#endif
+        CHECK(seconds <= kSlack * (0.1 + static_cast<double>(file.size()) / 10e6));
     }
 }
 
