@@ -96,21 +96,11 @@ stage_asan() {
     build asan && ctest --test-dir build/asan --verbose --parallel "$jobs"
 }
 
-# tests/CMakeLists.txt says which tests have more than one thread in them.
+# The programs in which more than one thread uses the library; tests/CMakeLists.txt names the cases.
 stage_tsan() {
-    build tsan && ctest --test-dir build/tsan --verbose --parallel "$jobs"
-}
-
-# Each fuzz target for a short while from nothing: it finds what a commit broke, not what hides.
-stage_fuzz() {
-    local target seconds=${FUZZ_SECONDS:-15} result=0
-    build fuzz -- fuzz_all || return 1
-    for target in build/fuzz/bin/fuzz_*; do
-        echo "$target for $seconds s"
-        "$target" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 \
-            -artifact_prefix="$logs/" || result=1
-    done
-    return $result
+    build tsan -- fathom_abi_tests fathom_host_tests fathom_simulation_tests &&
+        ctest --test-dir build/tsan --verbose -R '^(abi|host)$' &&
+        build/tsan/bin/fathom_simulation_tests "[threads]"
 }
 
 stage_coverage() {
