@@ -8,33 +8,31 @@
 using namespace virtual_gpu;
 
 VIRTUAL_GPU_API cuInit(unsigned flags) {
-    std::lock_guard lock(Driver::instance().mutex);
     if (flags != 0) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    Driver::instance().initialise();
-    return Driver::instance().settings.devices == 0 ? CUDA_ERROR_NO_DEVICE : CUDA_SUCCESS;
+    initialise();
+    return shared().settings.devices == 0 ? CUDA_ERROR_NO_DEVICE : CUDA_SUCCESS;
 }
 
 VIRTUAL_GPU_API cuDriverGetVersion(int* version) {
-    Driver::instance().initialise();
-    *version = Driver::instance().settings.driver_version;
+    initialise();
+    *version = shared().settings.driver_version;
     return CUDA_SUCCESS;
 }
 
 VIRTUAL_GPU_API cuDeviceGetCount(int* count) {
-    *count = Driver::instance().settings.devices;
-    return Driver::instance().is_initialised ? CUDA_SUCCESS : CUDA_ERROR_NOT_INITIALIZED;
+    *count = shared().settings.devices;
+    return shared().is_initialised ? CUDA_SUCCESS : CUDA_ERROR_NOT_INITIALIZED;
 }
 
 VIRTUAL_GPU_API cuDeviceGet(CUdevice* device, int ordinal) {
-    if (!Driver::instance().is_initialised) {
+    if (!shared().is_initialised) {
         return CUDA_ERROR_NOT_INITIALIZED;
     }
     *device = ordinal;
-    return ordinal >= 0 && ordinal < Driver::instance().settings.devices
-               ? CUDA_SUCCESS
-               : CUDA_ERROR_INVALID_DEVICE;
+    return ordinal >= 0 && ordinal < shared().settings.devices ? CUDA_SUCCESS
+                                                               : CUDA_ERROR_INVALID_DEVICE;
 }
 
 VIRTUAL_GPU_API cuDeviceGetName(char* name, int length, CUdevice) {
@@ -46,7 +44,7 @@ VIRTUAL_GPU_API cuDeviceGetName(char* name, int length, CUdevice) {
 }
 
 VIRTUAL_GPU_API cuDeviceTotalMem_v2(size_t* bytes, CUdevice) {
-    *bytes = Driver::instance().settings.memory_bytes;
+    *bytes = shared().settings.memory_bytes;
     return CUDA_SUCCESS;
 }
 
@@ -58,7 +56,7 @@ VIRTUAL_GPU_API cuDeviceGetUuid_v2(CUuuid* uuid, CUdevice device) {
 
 // The shape of an H100 SXM, and of an A100 where the device plays sm_80.
 VIRTUAL_GPU_API cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice) {
-    const int compute = Driver::instance().settings.compute;
+    const int compute = shared().settings.compute;
     const bool is_hopper = compute >= 90;
     switch (attribute) {
         case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *value = compute / 10; break;
@@ -95,14 +93,20 @@ VIRTUAL_GPU_API cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, C
 }
 
 VIRTUAL_GPU_API cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
-    if (!Driver::instance().is_initialised) {
+    if (!shared().is_initialised) {
         return CUDA_ERROR_NOT_INITIALIZED;
     }
-    if (device < 0 || device >= Driver::instance().settings.devices) {
+    if (device < 0 || device >= shared().settings.devices) {
         return CUDA_ERROR_INVALID_DEVICE;
     }
     *context = context_of(device);
-    return Driver::instance().sticky;
+    Driver& driver = *shared().devices[static_cast<size_t>(device)];
+    std::lock_guard lock(driver.mutex);
+    if (driver.machine == nullptr) {
+        driver.machine = std::make_unique<Machine>(shared().settings.memory_bytes);
+        driver.begin_section("");
+    }
+    return driver.sticky;
 }
 
 VIRTUAL_GPU_API cuDevicePrimaryCtxRelease_v2(CUdevice) { return CUDA_SUCCESS; }
@@ -141,7 +145,7 @@ VIRTUAL_GPU_API cuCtxPopCurrent_v2(CUcontext* context) {
 }
 
 VIRTUAL_GPU_API cuCtxGetDevice(CUdevice* device) {
-    for (int i = 0; i < Driver::instance().settings.devices; i++) {
+    for (int i = 0; i < shared().settings.devices; i++) {
         if (current_context() == context_of(i)) {
             *device = i;
             return CUDA_SUCCESS;
@@ -223,14 +227,13 @@ VIRTUAL_GPU_API cuGetErrorName(CUresult code, const char** text) {
 // that were built against these headers.
 VIRTUAL_GPU_API cuGetProcAddress_v2(const char* symbol, void** function, int version, cuuint64_t,
                                     CUdriverProcAddressQueryResult* status) {
-    Driver& driver = Driver::instance();
-    driver.initialise();
+    initialise();
     Dl_info info;
     static void* self = dladdr(reinterpret_cast<void*>(&cuInit), &info) != 0
                             ? dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD)
                             : nullptr;
     *function = nullptr;
-    if (version > driver.settings.driver_version) {
+    if (version > shared().settings.driver_version) {
         if (status != nullptr) {
             *status = CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT;
         }
@@ -238,12 +241,12 @@ VIRTUAL_GPU_API cuGetProcAddress_v2(const char* symbol, void** function, int ver
     }
     const std::string name = symbol;
     for (const char* suffix : {"_v4", "_v3", "_v2", ""}) {
-        if (*function == nullptr && name != driver.settings.missing) {
+        if (*function == nullptr && name != shared().settings.missing) {
             *function = dlsym(self, (name + suffix).c_str());
         }
     }
-    if (*function == nullptr && name != driver.settings.missing) {
-        driver.complain("driver function '" + name + "' is not supported by the virtual GPU");
+    if (*function == nullptr && name != shared().settings.missing) {
+        complain("driver function '" + name + "' is not supported by the virtual GPU");
     }
     if (status != nullptr) {
         *status = *function != nullptr ? CU_GET_PROC_ADDRESS_SUCCESS

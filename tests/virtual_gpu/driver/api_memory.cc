@@ -13,11 +13,11 @@ namespace {
 
 // A copy's device range must lie inside one allocation.
 uint8_t* device_bytes(CUdeviceptr address, size_t bytes, const char* what) {
-    Driver& driver = Driver::instance();
-    uint8_t* at = driver.machine->memory().find(address, bytes);
+    DeviceMemory& memory = owner_of(address).machine->memory();
+    uint8_t* at = memory.find(address, bytes);
     if (at == nullptr) {
-        driver.complain(std::string("out-of-bounds ") + what + " of " + std::to_string(bytes) +
-                        " bytes: " + driver.machine->memory().describe(address));
+        complain(std::string("out-of-bounds ") + what + " of " + std::to_string(bytes) +
+                 " bytes: " + memory.describe(address));
     }
     return at;
 }
@@ -30,8 +30,9 @@ CUresult copy_to_device(CUdeviceptr to, const void* from, size_t bytes) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     std::memcpy(at, from, bytes);
-    if (!Driver::instance().machine->memory().last_is_host()) {
-        Driver::instance().machine->memory().mark_written(to, bytes);
+    DeviceMemory& memory = owner_of(to).machine->memory();
+    if (!memory.last_is_host()) {
+        memory.mark_written(to, bytes);
     }
     return CUDA_SUCCESS;
 }
@@ -41,11 +42,10 @@ CUresult copy_to_host(void* to, CUdeviceptr from, size_t bytes) {
     if (at == nullptr) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    Driver& driver = Driver::instance();
-    DeviceMemory& memory = driver.machine->memory();
-    if (driver.settings.check && !memory.last_is_host() && !memory.is_written(from, bytes)) {
-        driver.complain("uninitialised copy to the host of " + std::to_string(bytes) +
-                        " bytes: " + memory.describe(from));
+    DeviceMemory& memory = owner_of(from).machine->memory();
+    if (shared().settings.check && !memory.last_is_host() && !memory.is_written(from, bytes)) {
+        complain("uninitialised copy to the host of " + std::to_string(bytes) +
+                 " bytes: " + memory.describe(from));
     }
     std::memcpy(to, at, bytes);
     return CUDA_SUCCESS;
@@ -58,8 +58,11 @@ CUresult copy_on_device(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     std::memmove(target, source, bytes);
-    if (!Driver::instance().machine->memory().last_is_host()) {
-        Driver::instance().machine->memory().copy_marks(to, from, bytes);
+    DeviceMemory& memory = owner_of(to).machine->memory();
+    if (&owner_of(from) != &owner_of(to)) {
+        memory.mark_written(to, bytes);
+    } else if (!memory.last_is_host()) {
+        memory.copy_marks(to, from, bytes);
     }
     return CUDA_SUCCESS;
 }
@@ -73,11 +76,23 @@ CUresult allocate(CUdeviceptr* address, size_t bytes) {
     if (bytes == 0 || address == nullptr) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    if (driver.settings.fail_allocation != 0 && --driver.settings.fail_allocation == 0) {
+    if (shared().settings.fail_allocation != 0 && --shared().settings.fail_allocation == 0) {
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     *address = driver.machine->memory().allocate(bytes);
     return *address == 0 ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
+}
+
+void pin(Driver& driver, void* pointer, size_t bytes) {
+    std::lock_guard lock(shared().mutex);
+    shared().pinned[pointer] = bytes;
+    driver.machine->memory().map_host(pointer, bytes);
+}
+
+bool unpin(Driver& driver, void* pointer) {
+    std::lock_guard lock(shared().mutex);
+    driver.machine->memory().unmap_host(pointer);
+    return shared().pinned.erase(pointer) != 0;
 }
 
 CUresult fill(CUdeviceptr to, uint32_t value, size_t element, size_t count) {
@@ -106,7 +121,8 @@ VIRTUAL_GPU_API cuMemFree_v2(CUdeviceptr address) {
         return CUDA_SUCCESS;
     }
     driver.drain_all();  // Freeing waits for the work that is under way.
-    return driver.machine->memory().free(address) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    DeviceMemory& memory = owner_of(address).machine->memory();
+    return memory.free(address) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 VIRTUAL_GPU_API cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream) {
@@ -140,7 +156,7 @@ VIRTUAL_GPU_API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
     if (const CUresult result = driver.ready_outside_capture()) {
         return result;
     }
-    if (driver.settings.fail_allocation != 0 && --driver.settings.fail_allocation == 0) {
+    if (shared().settings.fail_allocation != 0 && --shared().settings.fail_allocation == 0) {
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     *pointer = bytes == 0 ? nullptr : std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
@@ -148,8 +164,7 @@ VIRTUAL_GPU_API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
         return bytes == 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_OUT_OF_MEMORY;
     }
     std::memset(*pointer, 0xcb, bytes);  // What a fresh buffer holds, nobody may rely on.
-    driver.pinned[*pointer] = bytes;
-    driver.machine->memory().map_host(*pointer, bytes);
+    pin(driver, *pointer, bytes);
     return CUDA_SUCCESS;
 }
 
@@ -160,11 +175,10 @@ VIRTUAL_GPU_API cuMemAllocHost_v2(void** pointer, size_t bytes) {
 VIRTUAL_GPU_API cuMemFreeHost(void* pointer) {
     Driver& driver = Driver::instance();
     std::lock_guard lock(driver.mutex);
-    if (driver.pinned.erase(pointer) == 0) {
+    driver.drain_all();
+    if (!unpin(driver, pointer)) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    driver.drain_all();
-    driver.machine->memory().unmap_host(pointer);
     std::free(pointer);
     return CUDA_SUCCESS;
 }
@@ -175,8 +189,7 @@ VIRTUAL_GPU_API cuMemHostRegister_v2(void* pointer, size_t bytes, unsigned) {
     if (const CUresult result = driver.ready_outside_capture()) {
         return result;
     }
-    driver.pinned[pointer] = bytes;
-    driver.machine->memory().map_host(pointer, bytes);
+    pin(driver, pointer, bytes);
     return CUDA_SUCCESS;
 }
 
@@ -184,14 +197,13 @@ VIRTUAL_GPU_API cuMemHostUnregister(void* pointer) {
     Driver& driver = Driver::instance();
     std::lock_guard lock(driver.mutex);
     driver.drain_all();
-    driver.machine->memory().unmap_host(pointer);
-    return driver.pinned.erase(pointer) != 0 ? CUDA_SUCCESS : CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
+    return unpin(driver, pointer) ? CUDA_SUCCESS : CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
 }
 
 VIRTUAL_GPU_API cuMemHostGetDevicePointer_v2(CUdeviceptr* address, void* pointer, unsigned) {
     std::lock_guard lock(Driver::instance().mutex);
     *address = reinterpret_cast<CUdeviceptr>(pointer);
-    return Driver::instance().is_pinned(pointer, 1) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    return is_pinned(pointer, 1) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 // Copies that the host waits for. They belong to the default stream.
@@ -225,7 +237,7 @@ VIRTUAL_GPU_API cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t by
                                      CUstream stream) {
     Driver& driver = Driver::instance();
     std::lock_guard lock(driver.mutex);
-    if (driver.is_pinned(from, bytes)) {
+    if (is_pinned(from, bytes)) {
         return driver.submit(stream, [=] { return copy_to_device(to, from, bytes); });
     }
     const auto* first = static_cast<const uint8_t*>(from);
@@ -239,7 +251,7 @@ VIRTUAL_GPU_API cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, C
     std::lock_guard lock(driver.mutex);
     const CUresult result = driver.submit(stream, [=] { return copy_to_host(to, from, bytes); });
     Stream* queue = driver.stream_of(stream);
-    if (result != CUDA_SUCCESS || queue->capture != nullptr || driver.is_pinned(to, bytes)) {
+    if (result != CUDA_SUCCESS || queue->capture != nullptr || is_pinned(to, bytes)) {
         return result;
     }
     return driver.drain(queue);
@@ -277,7 +289,7 @@ VIRTUAL_GPU_API cuMemsetD32_v2(CUdeviceptr to, unsigned value, size_t n) {
 VIRTUAL_GPU_API cuPointerGetAttribute(void* value, CUpointer_attribute attribute,
                                       CUdeviceptr address) {
     std::lock_guard lock(Driver::instance().mutex);
-    DeviceMemory& memory = Driver::instance().machine->memory();
+    DeviceMemory& memory = owner_of(address).machine->memory();
     if (attribute != CU_POINTER_ATTRIBUTE_MEMORY_TYPE || memory.find(address, 1) == nullptr) {
         return CUDA_ERROR_INVALID_VALUE;
     }

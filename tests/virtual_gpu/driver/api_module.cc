@@ -19,6 +19,32 @@ bool target_fits(const std::string& target, int compute) {
     return error == std::errc() && (is_exact ? wanted == compute : wanted <= compute);
 }
 
+// Makes the library a module of the current device.
+CUresult load_on_device(LoadedModule** out, const std::shared_ptr<Library>& library) {
+    Driver& driver = Driver::instance();
+    auto module = std::make_unique<LoadedModule>();
+    module->device = driver.device;
+    module->library = library;
+    try {
+        module->program = driver.machine->load(library->image);
+    } catch (const PtxError& error) {
+        complain(error.what());
+        return CUDA_ERROR_INVALID_PTX;
+    } catch (const std::exception&) {
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    if (!target_fits(module->program->source->target, shared().settings.compute)) {
+        return CUDA_ERROR_NO_BINARY_FOR_GPU;
+    }
+    for (const auto& [name, kernel] : module->program->kernels) {
+        module->functions[name] = {module.get(), kernel.get()};
+    }
+    *out = module.get();
+    library->modules[driver.device] = module.get();
+    driver.modules.insert(std::move(module));
+    return CUDA_SUCCESS;
+}
+
 CUresult load(CUmodule* out, const void* image) {
     Driver& driver = Driver::instance();
     std::lock_guard lock(driver.mutex);
@@ -29,27 +55,31 @@ CUresult load(CUmodule* out, const void* image) {
     uint32_t magic = 0;
     std::memcpy(&magic, image, 4);
     if (magic == 0x464c457f || magic == 0xba55ed50) {
-        driver.complain("a module image is not PTX text; the virtual GPU runs PTX only");
+        complain("a module image is not PTX text; the virtual GPU runs PTX only");
         return CUDA_ERROR_NO_BINARY_FOR_GPU;
     }
-    auto module = std::make_unique<LoadedModule>();
-    try {
-        module->program = driver.machine->load(static_cast<const char*>(image));
-    } catch (const PtxError& error) {
-        driver.complain(error.what());
-        return CUDA_ERROR_INVALID_PTX;
-    } catch (const std::exception&) {
-        return CUDA_ERROR_OUT_OF_MEMORY;
+    auto library = std::make_shared<Library>();
+    library->image = static_cast<const char*>(image);
+    std::lock_guard library_lock(shared().mutex);
+    LoadedModule* module = nullptr;
+    const CUresult result = load_on_device(&module, library);
+    *out = reinterpret_cast<CUmodule>(module);
+    return result;
+}
+
+// The module of the same library on the current device.
+CUresult module_here(LoadedModule** module) {
+    if ((*module)->device == Driver::instance().device) {
+        return CUDA_SUCCESS;
     }
-    if (!target_fits(module->program->source->target, driver.settings.compute)) {
-        return CUDA_ERROR_NO_BINARY_FOR_GPU;
+    std::lock_guard lock(shared().mutex);
+    const std::shared_ptr<Library> library = (*module)->library;
+    const auto known = library->modules.find(Driver::instance().device);
+    if (known != library->modules.end()) {
+        *module = known->second;
+        return CUDA_SUCCESS;
     }
-    for (const auto& [name, kernel] : module->program->kernels) {
-        module->functions[name] = {module->program.get(), kernel.get()};
-    }
-    *out = reinterpret_cast<CUmodule>(module.get());
-    driver.modules.insert(std::move(module));
-    return CUDA_SUCCESS;
+    return load_on_device(module, library);
 }
 
 CUresult find_function(Function** out, void* module, const char* name) {
@@ -62,8 +92,13 @@ CUresult find_function(Function** out, void* module, const char* name) {
     return CUDA_SUCCESS;
 }
 
-CUresult find_global(CUdeviceptr* address, size_t* bytes, void* module, const char* name) {
-    const auto& globals = static_cast<LoadedModule*>(module)->program->globals;
+CUresult find_global(CUdeviceptr* address, size_t* bytes, void* handle, const char* name) {
+    auto* module = static_cast<LoadedModule*>(handle);
+    std::lock_guard lock(Driver::instance().mutex);
+    if (const CUresult result = module_here(&module)) {
+        return result;
+    }
+    const auto& globals = module->program->globals;
     const auto found = globals.find(name);
     if (found == globals.end()) {
         return CUDA_ERROR_NOT_FOUND;
@@ -77,7 +112,7 @@ CUresult find_global(CUdeviceptr* address, size_t* bytes, void* module, const ch
     return CUDA_SUCCESS;
 }
 
-int shared_limit() { return Driver::instance().settings.compute >= 90 ? 232448 : 166912; }
+int shared_limit() { return shared().settings.compute >= 90 ? 232448 : 166912; }
 
 CUresult check_launch(const Function& function, const CUlaunchConfig& config, bool is_cooperative) {
     const Kernel& kernel = *function.kernel;
@@ -93,14 +128,14 @@ CUresult check_launch(const Function& function, const CUlaunchConfig& config, bo
     if (!has_shape || !is_required || (kernel.max_threads != 0 && threads > kernel.max_threads)) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    const uint64_t shared = uint64_t{kernel.static_shared_bytes} + config.sharedMemBytes;
+    const uint64_t shared_bytes = uint64_t{kernel.static_shared_bytes} + config.sharedMemBytes;
     if (config.sharedMemBytes > static_cast<uint32_t>(function.max_dynamic_shared) ||
-        shared > static_cast<uint64_t>(shared_limit())) {
+        shared_bytes > static_cast<uint64_t>(shared_limit())) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     // One block an SM is certain; more depends on registers, which only ptxas knows.
     const uint64_t blocks = uint64_t{config.gridDimX} * config.gridDimY * config.gridDimZ;
-    const uint64_t multiprocessors = Driver::instance().settings.compute >= 90 ? 132 : 108;
+    const uint64_t multiprocessors = shared().settings.compute >= 90 ? 132 : 108;
     if (is_cooperative && blocks > multiprocessors * (2048 / ((threads + 31) / 32 * 32))) {
         return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
     }
@@ -111,11 +146,27 @@ CUresult check_launch(const Function& function, const CUlaunchConfig& config, bo
 
 namespace virtual_gpu {
 
+CUresult on_current_device(Function** function) {
+    LoadedModule* module = (*function)->module;
+    const std::string& name = (*function)->kernel->name;
+    if (module->device == Driver::instance().device) {
+        return CUDA_SUCCESS;
+    }
+    if (const CUresult result = module_here(&module)) {
+        return result;
+    }
+    *function = &module->functions.at(name);
+    return CUDA_SUCCESS;
+}
+
 CUresult make_spec(KernelSpec* spec, CUfunction handle, const CUlaunchConfig& config,
                    void** arguments, bool is_cooperative) {
     auto* function = reinterpret_cast<Function*>(handle);
     if (function == nullptr) {
         return CUDA_ERROR_INVALID_HANDLE;
+    }
+    if (const CUresult result = on_current_device(&function)) {
+        return result;
     }
     if (const CUresult result = check_launch(*function, config, is_cooperative)) {
         return result;
@@ -150,7 +201,7 @@ CUresult launch(CUfunction function, const CUlaunchConfig& config, void** argume
         return result;
     }
     driver.launches += 1;
-    if (driver.settings.fail_launch != 0 && --driver.settings.fail_launch == 0) {
+    if (shared().settings.fail_launch != 0 && --shared().settings.fail_launch == 0) {
         return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     }
     KernelSpec spec;
@@ -193,13 +244,19 @@ VIRTUAL_GPU_API cuLibraryGetKernel(CUkernel* kernel, CUlibrary library, const ch
 }
 
 VIRTUAL_GPU_API cuKernelGetFunction(CUfunction* function, CUkernel kernel) {
-    *function = reinterpret_cast<CUfunction>(kernel);
-    return CUDA_SUCCESS;
+    auto* here = reinterpret_cast<Function*>(kernel);
+    std::lock_guard lock(Driver::instance().mutex);
+    const CUresult result = on_current_device(&here);
+    *function = reinterpret_cast<CUfunction>(here);
+    return result;
 }
 
-VIRTUAL_GPU_API cuLibraryGetModule(CUmodule* module, CUlibrary library) {
-    *module = reinterpret_cast<CUmodule>(library);
-    return CUDA_SUCCESS;
+VIRTUAL_GPU_API cuLibraryGetModule(CUmodule* out, CUlibrary library) {
+    auto* module = reinterpret_cast<LoadedModule*>(library);
+    std::lock_guard lock(Driver::instance().mutex);
+    const CUresult result = module_here(&module);
+    *out = reinterpret_cast<CUmodule>(module);
+    return result;
 }
 
 VIRTUAL_GPU_API cuModuleGetGlobal_v2(CUdeviceptr* address, size_t* bytes, CUmodule module,
@@ -214,6 +271,10 @@ VIRTUAL_GPU_API cuLibraryGetGlobal(CUdeviceptr* address, size_t* bytes, CUlibrar
 
 VIRTUAL_GPU_API cuFuncSetAttribute(CUfunction handle, CUfunction_attribute attribute, int value) {
     auto* function = reinterpret_cast<Function*>(handle);
+    std::lock_guard lock(Driver::instance().mutex);
+    if (const CUresult result = on_current_device(&function)) {
+        return result;
+    }
     if (attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {
         const int most = shared_limit() - static_cast<int>(function->kernel->static_shared_bytes);
         if (value < 0 || value > most) {

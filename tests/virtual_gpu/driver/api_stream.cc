@@ -366,7 +366,20 @@ VIRTUAL_GPU_API cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode 
 VIRTUAL_GPU_API cuGraphLaunch(CUgraphExec exec, CUstream stream) {
     Driver& driver = Driver::instance();
     std::lock_guard lock(driver.mutex);
+    if (const CUresult result = driver.ready()) {
+        return result;
+    }
+    const Stream* queue = driver.stream_of(stream);
+    if (queue != nullptr && queue->capture != nullptr) {
+        complain("a graph inside a graph is not supported by the virtual GPU");
+        return CUDA_ERROR_NOT_SUPPORTED;
+    }
     driver.graph_launches += 1;
-    const auto graph = std::make_shared<Graph>(*reinterpret_cast<Graph*>(exec));
-    return driver.submit(stream, [&driver, graph] { return driver.run_graph(*graph); });
+    driver.section->graph_launches += 1;
+    const auto run = std::make_shared<GraphRun>();
+    run->graph = *reinterpret_cast<Graph*>(exec);
+    run->left = run->graph.nodes.size();
+    run->done.assign(run->left, false);
+    run->section = driver.section;
+    return driver.submit(stream, [&driver, run] { return driver.run_graph(run.get()); });
 }

@@ -7,104 +7,114 @@
 namespace virtual_gpu {
 namespace {
 
+constexpr int kMaxDevices = 64;
+
 uint64_t number(const std::string& text) {
     uint64_t value = 0;
     std::from_chars(text.data(), text.data() + text.size(), value);
     return value;
 }
 
-void write_text(const std::string& path, const std::string& text) {
-    std::FILE* file = std::fopen(path.c_str(), "w");
-    if (file != nullptr) {
-        std::fwrite(text.data(), 1, text.size(), file);
-        std::fclose(file);
-    }
+char contexts[kMaxDevices];
+
+// The device that the thread's context belongs to, -1 without one.
+int current_device() {
+    const CUcontext context = current_context();
+    const auto* at = reinterpret_cast<const char*>(context);
+    return context == nullptr ? -1 : static_cast<int>(at - contexts);
 }
 
-// Runs at the end of the process: the report of everything that was found and counted.
-struct FinalReport {
-    ~FinalReport() {
-        Driver& driver = Driver::instance();
-        const std::string findings = driver.findings_text();
-        if (!driver.settings.counters_file.empty()) {
-            write_text(driver.settings.counters_file, driver.counters_json());
-        }
-        if (!driver.settings.findings_file.empty()) {
-            write_text(driver.settings.findings_file, findings);
-        } else if (!findings.empty()) {
-            std::fprintf(stderr, "virtual GPU:\n%s", findings.c_str());
-        }
-    }
-};
+void set_device_setting(const std::string& key, const std::string& value) {
+    DriverSettings& settings = shared().settings;
+    if (key == "compute")
+        settings.compute = static_cast<int>(number(value));
+    else if (key == "devices")
+        settings.devices = static_cast<int>(std::min<uint64_t>(number(value), kMaxDevices));
+    else if (key == "driver")
+        settings.driver_version = static_cast<int>(number(value));
+    else if (key == "memory")
+        settings.memory_bytes = number(value);
+    else if (key == "seed")
+        settings.seed = static_cast<uint32_t>(number(value));
+    else if (key == "check")
+        settings.check = number(value) != 0;
+    else if (key == "count")
+        settings.count = number(value) != 0;
+    else if (key == "peer_timeout_ms")
+        settings.peer_timeout_ms = number(value);
+    else if (key == "fail_allocation")
+        settings.fail_allocation = number(value);
+    else if (key == "fail_launch")
+        settings.fail_launch = number(value);
+    else if (key == "lose_device")
+        settings.lose_device = number(value);
+    else if (key == "missing")
+        settings.missing = value;
+    else if (key == "counters")
+        settings.counters_file = value;
+    else if (key == "findings")
+        settings.findings_file = value;
+    else
+        complain("virtual GPU setting '" + key + "' is unknown");
+}
 
 }  // namespace
 
-Driver& Driver::instance() {
+Shared& shared() {
     // Never destroyed: the host may call until its last moment.
-    static Driver* driver = new Driver;
-    return *driver;
+    static Shared* all = [] {
+        auto* made = new Shared;
+        for (int i = 0; i < kMaxDevices; i++) {
+            made->devices.push_back(std::make_unique<Driver>(i));
+        }
+        return made;
+    }();
+    return *all;
 }
 
-void Driver::initialise() {
-    if (is_initialised) {
+Driver& Driver::instance() {
+    const int device = current_device();
+    return *shared().devices[device < 0 ? 0 : device];
+}
+
+void initialise() {
+    std::lock_guard lock(shared().mutex);
+    if (shared().is_initialised) {
         return;
     }
-    static FinalReport report;
+    shared().is_initialised = true;
     if (const char* text = std::getenv("FATHOM_VIRTUAL_GPU")) {
-        apply(text);
+        apply_settings(text);
     }
-    machine = std::make_unique<Machine>(settings.memory_bytes);
-    is_initialised = true;
 }
 
-void Driver::apply(const std::string& text) {
+void apply_settings(const std::string& text) {
     for (size_t at = 0; at < text.size();) {
         const size_t end = std::min(text.find(',', at), text.size());
         const std::string pair = text.substr(at, end - at);
         at = end + 1;
         const size_t equals = pair.find('=');
-        const std::string key = pair.substr(0, equals);
-        const std::string value = equals == std::string::npos ? "" : pair.substr(equals + 1);
-        if (key == "compute")
-            settings.compute = static_cast<int>(number(value));
-        else if (key == "devices")
-            settings.devices = static_cast<int>(number(value));
-        else if (key == "driver")
-            settings.driver_version = static_cast<int>(number(value));
-        else if (key == "memory")
-            settings.memory_bytes = number(value);
-        else if (key == "seed")
-            settings.seed = static_cast<uint32_t>(number(value));
-        else if (key == "check")
-            settings.check = number(value) != 0;
-        else if (key == "count")
-            settings.count = number(value) != 0;
-        else if (key == "fail_allocation")
-            settings.fail_allocation = number(value);
-        else if (key == "fail_launch")
-            settings.fail_launch = number(value);
-        else if (key == "lose_device")
-            settings.lose_device = number(value);
-        else if (key == "missing")
-            settings.missing = value;
-        else if (key == "counters")
-            settings.counters_file = value;
-        else if (key == "findings")
-            settings.findings_file = value;
-        else
-            complain("virtual GPU setting '" + key + "' is unknown");
+        set_device_setting(pair.substr(0, equals),
+                           equals == std::string::npos ? "" : pair.substr(equals + 1));
     }
-    random_state_ = settings.seed;
+    for (const auto& device : shared().devices) {
+        device->seed(shared().settings.seed);
+        if (device->machine != nullptr) {
+            device->machine->memory().set_capacity(shared().settings.memory_bytes);
+        }
+    }
+}
+
+void complain(const std::string& text) {
+    std::lock_guard lock(shared().mutex);
+    shared().complaints.push_back(text);
 }
 
 CUresult Driver::ready() const {
-    if (!is_initialised) {
+    if (!shared().is_initialised) {
         return CUDA_ERROR_NOT_INITIALIZED;
     }
-    if (current_context() == nullptr) {
-        return CUDA_ERROR_INVALID_CONTEXT;
-    }
-    return sticky;
+    return current_context() == nullptr ? CUDA_ERROR_INVALID_CONTEXT : sticky;
 }
 
 CUresult Driver::ready_outside_capture() const {
@@ -126,7 +136,9 @@ uint64_t Driver::random(uint64_t n) {
     return (z ^ (z >> 31)) % n;
 }
 
-bool Driver::is_pinned(const void* pointer, size_t bytes) const {
+bool is_pinned(const void* pointer, size_t bytes) {
+    std::lock_guard lock(shared().mutex);
+    const std::map<void*, uint64_t>& pinned = shared().pinned;
     auto after = pinned.upper_bound(const_cast<void*>(pointer));
     if (after == pinned.begin()) {
         return false;
@@ -137,29 +149,13 @@ bool Driver::is_pinned(const void* pointer, size_t bytes) const {
     return offset + bytes <= after->second;
 }
 
-std::string Driver::counters_json() const {
-    std::string json = "{\"launches\": " + std::to_string(launches) +
-                       ", \"graph_launches\": " + std::to_string(graph_launches) +
-                       ", \"kernels_run\": " + std::to_string(kernels_run) + ", \"modules\": [";
-    const char* comma = "";
-    for (const auto& module : modules) {
-        json += comma + virtual_gpu::counters_json(*module->program);
-        comma = ",\n";
-    }
-    return json + "]}\n";
-}
-
-std::string Driver::findings_text() const {
-    std::string text;
-    for (const std::string& complaint : complaints) {
-        text += complaint + "\n";
-    }
-    if (machine != nullptr) {
-        for (const Finding& finding : machine->findings().list()) {
-            text += describe(finding) + "\n";
+Driver& owner_of(CUdeviceptr address) {
+    for (const auto& device : shared().devices) {
+        if (device->machine != nullptr && device->machine->memory().owns(address)) {
+            return *device;
         }
     }
-    return text;
+    return Driver::instance();
 }
 
 CUcontext& current_context() {
@@ -167,46 +163,6 @@ CUcontext& current_context() {
     return context;
 }
 
-CUcontext context_of(int device) {
-    static char contexts[64];
-    return reinterpret_cast<CUcontext>(&contexts[device]);
-}
+CUcontext context_of(int device) { return reinterpret_cast<CUcontext>(&contexts[device]); }
 
 }  // namespace virtual_gpu
-
-// For tests, beside the driver's own interface.
-using virtual_gpu::Driver;
-
-extern "C" __attribute__((visibility("default"))) void virtual_gpu_set(const char* settings) {
-    std::lock_guard lock(Driver::instance().mutex);
-    Driver::instance().apply(settings);
-}
-
-// Copies as much of the text as fits and returns its whole length. 'what': "findings", "counters".
-extern "C" __attribute__((visibility("default"))) size_t virtual_gpu_get(const char* what,
-                                                                         char* text, size_t size) {
-    Driver& driver = Driver::instance();
-    std::lock_guard lock(driver.mutex);
-    const std::string all =
-        std::string(what) == "counters" ? driver.counters_json() : driver.findings_text();
-    if (size != 0) {
-        const size_t n = all.copy(text, size - 1);
-        text[n] = '\0';
-    }
-    return all.size();
-}
-
-// Forgets findings and faults, and takes a lost device for found: the next test begins anew.
-extern "C" __attribute__((visibility("default"))) void virtual_gpu_reset() {
-    Driver& driver = Driver::instance();
-    std::lock_guard lock(driver.mutex);
-    driver.sticky = CUDA_SUCCESS;
-    driver.complaints.clear();
-    driver.settings.fail_allocation = 0;
-    driver.settings.fail_launch = 0;
-    driver.settings.lose_device = 0;
-    driver.settings.missing.clear();
-    if (driver.machine != nullptr) {
-        driver.machine->findings().clear();
-    }
-}

@@ -4,6 +4,8 @@
 #define CUDA_ENABLE_DEPRECATED
 #include <cuda.h>
 
+#include <atomic>
+#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <map>
@@ -31,16 +33,18 @@ struct DriverSettings {
     uint64_t fail_allocation = 0;  // fail_allocation: the n-th from now, and 1 is the next.
     uint64_t fail_launch = 0;      // fail_launch: the n-th launch is refused.
     uint64_t lose_device = 0;      // lose_device: the n-th kernel that runs takes the device away.
-    std::string missing;           // missing: a driver function that does not exist.
-    std::string counters_file;     // counters: where to write the JSON at the end.
-    std::string findings_file;     // findings: where to write them at the end; default stderr.
+    uint64_t peer_timeout_ms = 20'000;  // peer_timeout_ms: how long a stream waits for another's.
+    std::string missing;                // missing: a driver function that does not exist.
+    std::string counters_file;          // counters: where to write the JSON at the end.
+    std::string findings_file;          // findings: where to write them at the end; default stderr.
 };
 
+// Done when it returns. CUDA_ERROR_NOT_READY: it waits for another device and must be tried again.
 using Work = std::function<CUresult()>;
 
 struct Event {
     uint64_t recorded = 0;  // How often it was recorded, and up to which of these is done.
-    uint64_t completed = 0;
+    std::atomic<uint64_t> completed = 0;
     struct Graph* capture = nullptr;  // Recorded while this graph was captured,
     std::vector<size_t> nodes;        // after these nodes.
 };
@@ -56,6 +60,7 @@ struct Step {
 struct KernelSpec {
     struct Function* function = nullptr;
     LaunchRequest request;
+    struct Section* section = nullptr;  // In which it is counted.
 };
 
 struct GraphNode {
@@ -81,38 +86,70 @@ struct Stream {
 };
 
 struct Function {
-    Program* program = nullptr;
+    struct LoadedModule* module = nullptr;
     Kernel* kernel = nullptr;
     int max_dynamic_shared = 48 * 1024;
 };
 
+// A library belongs to all devices; on each of them that uses it, it is a module of its own.
+struct Library {
+    std::string image;
+    std::map<int, struct LoadedModule*> modules;  // By device.
+};
+
 struct LoadedModule {
+    int device = 0;
+    std::shared_ptr<Library> library;
     std::unique_ptr<Program> program;
     std::map<std::string, Function> functions;
 };
 
-class Driver {
-public:
-    static Driver& instance();
+// A part of the program's run that is counted by itself: one decode step, say.
+struct Section {
+    std::string name;
+    uint64_t times = 0;  // How often it was begun.
+    uint64_t kernels_run = 0;
+    uint64_t graph_launches = 0;
+    std::map<Kernel*, KernelCounters> kernels;
+};
 
-    std::recursive_mutex mutex;
+// What all devices share.
+struct Shared {
+    std::recursive_mutex mutex;  // Taken after a device's own, never before it.
     DriverSettings settings;
     bool is_initialised = false;
+    std::map<void*, uint64_t> pinned;     // Host memory that copies may touch late.
+    std::vector<std::string> complaints;  // About calls; findings are about kernels.
+    std::vector<std::unique_ptr<class Driver>> devices;
+    std::mutex pause_mutex;
+    std::condition_variable moved;  // A step of some stream was done.
+};
+Shared& shared();
+
+// One device.
+class Driver {
+public:
+    explicit Driver(int index) : device(index) {}
+
+    // That of the thread's current context; the first one where there is none.
+    static Driver& instance();
+
+    const int device;
+    std::recursive_mutex mutex;
     CUresult sticky = CUDA_SUCCESS;  // After a kernel failed, every call returns this.
     std::unique_ptr<Machine> machine;
     std::set<std::unique_ptr<LoadedModule>> modules;
     std::set<std::unique_ptr<Stream>> streams;
     std::vector<Stream*> stream_order;  // As created: pointers sort differently in every run.
-    std::map<void*, uint64_t> pinned;   // Host memory that copies may touch late.
     Stream default_stream;
-    std::vector<std::string> complaints;  // About calls; findings are about kernels.
     uint64_t launches = 0;
     uint64_t kernels_run = 0;
     uint64_t graph_launches = 0;
+    std::deque<Section> sections;
+    Section* section = nullptr;  // In which launches are counted from now on.
 
-    void initialise();
-    void apply(const std::string& text);  // "seed=3,compute=80"
-    void complain(const std::string& text) { complaints.push_back(text); }
+    const DriverSettings& settings() const { return shared().settings; }
+    void begin_section(const std::string& name);
 
     // 0, or why a call that needs a context may not go on.
     CUresult ready() const;
@@ -123,27 +160,51 @@ public:
     CUresult submit(CUstream stream, Work work);
     CUresult submit_kernel(CUstream stream, KernelSpec spec);
     CUresult run_kernel(const KernelSpec& spec);
-    CUresult run_graph(const Graph& graph);
+    // Runs what can run; CUDA_ERROR_NOT_READY while nodes wait for other devices.
+    CUresult run_graph(struct GraphRun* run);
     size_t add_node(Stream* stream, GraphNode node);
 
     // Runs steps until the stream, or everything, is done.
     CUresult drain(Stream* stream);
     CUresult drain_until(const Event& event, uint64_t version);
     CUresult drain_all();
-    bool is_pinned(const void* pointer, size_t bytes) const;
+    // Runs work that may have to wait for other devices.
+    CUresult run_to_end(const Work& work);
     uint64_t random(uint64_t n);  // Seeded; 0 .. n - 1.
     std::string counters_json() const;
-    std::string findings_text() const;
+    void seed(uint64_t value) { random_state_ = value; }
 
 private:
     bool is_runnable(const Stream& stream) const;
-    void run_step(Stream* stream);
+    bool run_step(Stream* stream);
     bool run_any(Stream* preferred);
+    bool wait_for_others(uint64_t* waited_us);
 
     uint64_t random_state_ = 0;
+    Section* last_section_ = nullptr;  // That of the last kernel that ran.
+    uint64_t last_section_time_ = 0;
 };
 
-// The current context of the thread; device d's context is contexts()[d].
+// A graph on its way.
+struct GraphRun {
+    Graph graph;
+    std::vector<bool> done;
+    size_t left = 0;
+    Section* section = nullptr;
+};
+
+void initialise();
+void apply_settings(const std::string& text);  // "seed=3,compute=80"
+void complain(const std::string& text);
+bool is_pinned(const void* pointer, size_t bytes);
+std::string findings_text();
+std::string all_counters_json();
+// The device whose memory holds the address, or the current one.
+Driver& owner_of(CUdeviceptr address);
+// The function on the thread's current device, whichever device it was looked up for.
+CUresult on_current_device(Function** function);
+
+// The current context of the thread; device d's context is context_of(d).
 CUcontext& current_context();
 CUcontext context_of(int device);
 

@@ -4,6 +4,8 @@
 // that may run are taken in seeded order; with seed 0, only what the host waits for and what that
 // needs. So a forgotten event wait or an early read by the host shows in the results.
 #include <algorithm>
+#include <chrono>
+#include <utility>
 
 #include "driver/driver.h"
 
@@ -26,21 +28,27 @@ bool Driver::is_runnable(const Stream& stream) const {
     return step.wait == nullptr || step.wait->completed >= step.version;
 }
 
-void Driver::run_step(Stream* stream) {
-    const Step step = std::move(stream->steps.front());
-    stream->steps.pop_front();
-    if (step.record != nullptr) {
-        step.record->completed = std::max(step.record->completed, step.version);
-    }
+// False if the step waits for another device: it stays at the head of its stream.
+bool Driver::run_step(Stream* stream) {
+    const Step step = stream->steps.front();
     if (step.work && sticky == CUDA_SUCCESS) {
         const CUresult result = step.work();
+        if (result == CUDA_ERROR_NOT_READY) {
+            return false;
+        }
         sticky = sticky == CUDA_SUCCESS ? result : sticky;
     }
+    if (step.record != nullptr) {
+        step.record->completed = std::max<uint64_t>(step.record->completed, step.version);
+    }
+    stream->steps.pop_front();
+    shared().moved.notify_all();
+    return true;
 }
 
 bool Driver::run_any(Stream* preferred) {
-    if (preferred != nullptr && is_runnable(*preferred) && (settings.seed == 0 || random(2) == 0)) {
-        run_step(preferred);
+    if (preferred != nullptr && is_runnable(*preferred) &&
+        (settings().seed == 0 || random(2) == 0) && run_step(preferred)) {
         return true;
     }
     std::vector<Stream*> runnable;
@@ -49,27 +57,85 @@ bool Driver::run_any(Stream* preferred) {
             runnable.push_back(stream);
         }
     }
-    if (runnable.empty()) {
-        return false;
+    while (!runnable.empty()) {
+        const size_t chosen = settings().seed == 0 ? 0 : random(runnable.size());
+        if (run_step(runnable[chosen])) {
+            return true;
+        }
+        runnable.erase(runnable.begin() + static_cast<long>(chosen));
     }
-    run_step(runnable[settings.seed == 0 ? 0 : random(runnable.size())]);
-    return true;
+    return false;
+}
+
+// Nothing here can move: the work of other devices, and the threads that drive them, get a turn.
+// False when that has lasted too long.
+bool Driver::wait_for_others(uint64_t* waited_us) {
+    for (const auto& other : shared().devices) {
+        if (other.get() == this || other->machine == nullptr || !other->mutex.try_lock()) {
+            continue;
+        }
+        std::lock_guard lock(other->mutex, std::adopt_lock);
+        CUcontext mine = std::exchange(current_context(), context_of(other->device));
+        const bool has_moved = other->run_any(nullptr);
+        current_context() = mine;
+        if (has_moved) {
+            return true;
+        }
+    }
+    // Another thread of this process says when it has moved; another process cannot.
+    constexpr uint64_t kPauseUs = 200;
+    std::unique_lock pause(shared().pause_mutex);
+    shared().moved.wait_for(pause, std::chrono::microseconds(kPauseUs));
+    *waited_us += kPauseUs;
+    if (*waited_us < settings().peer_timeout_ms * 1000) {
+        return true;
+    }
+    complain("device " + std::to_string(device) + " waits for another device's work in vain");
+    sticky = CUDA_ERROR_LAUNCH_TIMEOUT;
+    return false;
+}
+
+CUresult Driver::run_to_end(const Work& work) {
+    uint64_t waited_us = 0;
+    for (;;) {
+        const CUresult result = work();
+        if (result != CUDA_ERROR_NOT_READY) {
+            return result;
+        }
+        if (!run_any(nullptr) && !wait_for_others(&waited_us)) {
+            return sticky;
+        }
+    }
 }
 
 CUresult Driver::drain(Stream* stream) {
-    while (!stream->steps.empty() && run_any(stream)) {
+    for (uint64_t waited_us = 0; !stream->steps.empty();) {
+        if (!run_any(stream) && !wait_for_others(&waited_us)) {
+            break;
+        }
     }
     return sticky;
 }
 
 CUresult Driver::drain_until(const Event& event, uint64_t version) {
-    while (event.completed < version && run_any(nullptr)) {
+    for (uint64_t waited_us = 0; event.completed < version;) {
+        if (!run_any(nullptr) && !wait_for_others(&waited_us)) {
+            break;
+        }
     }
     return sticky;
 }
 
 CUresult Driver::drain_all() {
-    while (run_any(nullptr)) {
+    const auto is_idle = [this] {
+        return default_stream.steps.empty() &&
+               std::all_of(stream_order.begin(), stream_order.end(),
+                           [](const Stream* stream) { return stream->steps.empty(); });
+    };
+    for (uint64_t waited_us = 0; !is_idle();) {
+        if (!run_any(nullptr) && !wait_for_others(&waited_us)) {
+            break;
+        }
     }
     return sticky;
 }
@@ -104,7 +170,7 @@ CUresult Driver::submit(CUstream handle, Work work) {
                 drain(other);
             }
         }
-        const CUresult result = sticky == CUDA_SUCCESS ? work() : sticky;
+        const CUresult result = sticky == CUDA_SUCCESS ? run_to_end(work) : sticky;
         // A refused argument harms nobody; a kernel that failed has harmed everybody.
         if (sticky == CUDA_SUCCESS && result != CUDA_ERROR_INVALID_VALUE) {
             sticky = result;
@@ -116,6 +182,7 @@ CUresult Driver::submit(CUstream handle, Work work) {
 }
 
 CUresult Driver::submit_kernel(CUstream handle, KernelSpec spec) {
+    spec.section = section;
     Stream* stream = stream_of(handle);
     if (stream != nullptr && stream->capture != nullptr) {
         GraphNode node;
@@ -128,40 +195,57 @@ CUresult Driver::submit_kernel(CUstream handle, KernelSpec spec) {
 
 CUresult Driver::run_kernel(const KernelSpec& spec) {
     kernels_run += 1;
-    if (settings.lose_device != 0 && --settings.lose_device == 0) {
+    if (settings().lose_device != 0 && --shared().settings.lose_device == 0) {
         return CUDA_ERROR_DEVICE_UNAVAILABLE;
     }
     machine->settings.seed =
-        settings.seed == 0 ? 0 : settings.seed + static_cast<uint32_t>(kernels_run);
-    machine->settings.check = settings.check;
-    machine->settings.count = settings.count;
-    const LaunchError error = machine->run(spec.function->kernel, spec.request);
-    return static_cast<CUresult>(error);
+        settings().seed == 0 ? 0 : settings().seed + static_cast<uint32_t>(kernels_run);
+    machine->settings.check = settings().check;
+    machine->settings.count = settings().count;
+    Section& counted = spec.section != nullptr ? *spec.section : *section;
+    if (last_section_ != &counted || last_section_time_ != counted.times) {
+        machine->begin_step();
+        last_section_ = &counted;
+        last_section_time_ = counted.times;
+    }
+    counted.kernels_run += 1;
+    LaunchRequest request = spec.request;
+    request.counters = &counted.kernels[spec.function->kernel];
+    return static_cast<CUresult>(machine->run(spec.function->kernel, std::move(request)));
 }
 
 // Nodes whose predecessors are done run in seeded order; in the order of their making without one.
-CUresult Driver::run_graph(const Graph& graph) {
-    std::vector<bool> done(graph.nodes.size(), false);
-    for (size_t left = graph.nodes.size(); left > 0; left--) {
+CUresult Driver::run_graph(GraphRun* run) {
+    while (run->left > 0) {
         std::vector<const GraphNode*> runnable;
-        for (const GraphNode& node : graph.nodes) {
+        for (const GraphNode& node : run->graph.nodes) {
             const bool is_free = std::all_of(node.after.begin(), node.after.end(),
-                                             [&done](size_t index) { return done[index]; });
-            if (!done[node.index] && is_free) {
+                                             [run](size_t index) { return run->done[index]; });
+            if (!run->done[node.index] && is_free) {
                 runnable.push_back(&node);
             }
         }
         if (runnable.empty()) {
             return CUDA_ERROR_INVALID_VALUE;  // A cycle.
         }
-        const GraphNode& node = *runnable[settings.seed == 0 ? 0 : random(runnable.size())];
-        done[node.index] = true;
-        const CUresult result = node.kernel != nullptr ? run_kernel(*node.kernel)
-                                : node.work            ? node.work()
-                                                       : CUDA_SUCCESS;
+        CUresult result = CUDA_ERROR_NOT_READY;
+        while (!runnable.empty() && result == CUDA_ERROR_NOT_READY) {
+            const size_t chosen = settings().seed == 0 ? 0 : random(runnable.size());
+            const GraphNode& node = *runnable[chosen];
+            runnable.erase(runnable.begin() + static_cast<long>(chosen));
+            if (node.kernel != nullptr) {
+                KernelSpec spec = *node.kernel;
+                spec.section = run->section;
+                result = run_kernel(spec);
+            } else {
+                result = node.work ? node.work() : CUDA_SUCCESS;
+            }
+            run->done[node.index] = result == CUDA_SUCCESS;
+        }
         if (result != CUDA_SUCCESS) {
             return result;
         }
+        run->left -= 1;
     }
     return CUDA_SUCCESS;
 }

@@ -41,9 +41,42 @@ void check_written(Warp& warp, const Instruction& instruction, const Access& acc
     });
 }
 
+// How many sectors were touched for the first time.
+struct Firsts {
+    uint64_t in_launch = 0;
+    uint64_t in_step = 0;
+    void add(uint32_t bits) {
+        in_launch += bits & SectorShadow::kFirstInLaunch;
+        in_step += bits / SectorShadow::kFirstInStep;
+    }
+};
+
+struct Traffic {
+    uint64_t bytes;
+    uint64_t sectors;
+    Firsts firsts;
+    AccessKind kind;
+};
+
+// Adds to the instruction, and to the name of the allocation that was looked up last.
+void count(Warp& warp, const Instruction& instruction, const Traffic& traffic) {
+    InstructionCounters& counters = warp.launch->counters[pc_of(warp, instruction)];
+    const bool is_write = traffic.kind == AccessKind::kWrite;
+    const uint64_t ideal = (traffic.bytes + 31) / 32;
+    counters.bytes += traffic.bytes;
+    counters.sectors += traffic.sectors;
+    counters.ideal_sectors += ideal;
+    counters.unique_sectors += traffic.firsts.in_launch;
+    counters.unique_reads += is_write ? 0 : traffic.firsts.in_launch;
+    counters.step_reads += is_write ? 0 : traffic.firsts.in_step;
+    const uint32_t name = warp.launch->memory->last_name();
+    add(&warp.launch->regions[name],
+        {traffic.bytes, traffic.sectors, ideal, is_write ? 0 : traffic.firsts.in_launch,
+         is_write ? 0 : traffic.firsts.in_step});
+}
+
 // Sectors of all lanes together, each once: one request of the warp asks for it once.
 void visit_sectors(Warp& warp, const Instruction& instruction, const Access& access) {
-    InstructionCounters& counters = warp.launch->counters[pc_of(warp, instruction)];
     struct Piece {
         uint64_t sector;
         uint32_t touched;
@@ -65,14 +98,14 @@ void visit_sectors(Warp& warp, const Instruction& instruction, const Access& acc
         pieces[n++] = {sector, touched, lane};
     });
     const uint64_t bytes = static_cast<uint64_t>(__builtin_popcount(access.mask)) * access.bytes;
-    counters.bytes += bytes;
-    counters.sectors += n;
-    counters.ideal_sectors += (bytes + 31) / 32;
+    Firsts firsts;
     for (int i = 0; i < n; i++) {
-        counters.unique_sectors +=
-            warp.launch->sectors->access(warp, instruction, pieces[i].sector * 32,
-                                         pieces[i].touched, pieces[i].lane, access.kind);
+        firsts.add(warp.launch->sectors->access(warp, instruction, pieces[i].sector * 32,
+                                                pieces[i].touched, pieces[i].lane, access.kind));
     }
+    // Lanes of one instruction seldom point into allocations of different names.
+    warp.launch->memory->find(access.address[first_lane(access.mask)], access.bytes);
+    count(warp, instruction, {bytes, static_cast<uint64_t>(n), firsts, access.kind});
 }
 
 // The common case, a row of lanes side by side inside one allocation: one check for all.
@@ -98,20 +131,19 @@ bool resolve_row(Warp& warp, const Instruction& instruction, Access* access) {
     if (!settings.count) {
         return true;
     }
-    InstructionCounters& counters = warp.launch->counters[pc_of(warp, instruction)];
+    Firsts firsts;
     const uint64_t first = address / 32;
     const uint64_t last = (address + bytes - 1) / 32;
-    counters.bytes += bytes;
-    counters.sectors += last - first + 1;
-    counters.ideal_sectors += (bytes + 31) / 32;
     for (uint64_t sector = first; sector <= last; sector++) {
         const uint64_t from = std::max(sector * 32, address) - sector * 32;
         const uint64_t to = std::min(sector * 32 + 32, address + bytes) - sector * 32;
         const auto touched = static_cast<uint32_t>((uint64_t{1} << to) - (uint64_t{1} << from));
         const auto lane = static_cast<int>((sector * 32 + from - address) / access->bytes);
-        counters.unique_sectors += warp.launch->sectors->access(warp, instruction, sector * 32,
-                                                                touched, lane, access->kind);
+        firsts.add(warp.launch->sectors->access(warp, instruction, sector * 32, touched, lane,
+                                                access->kind));
     }
+    memory.find(address, bytes);
+    count(warp, instruction, {bytes, last - first + 1, firsts, access->kind});
     return true;
 }
 

@@ -48,7 +48,7 @@ uint64_t DeviceMemory::allocate(uint64_t bytes) {
     const uint64_t address = next_;
     next_ += taken + kRedZone;
     used_ += taken;
-    ranges_[address] = {address, address + bytes, shift_};
+    ranges_[address] = {address, address + bytes, shift_, 0};
     return address;
 }
 
@@ -73,7 +73,7 @@ bool DeviceMemory::free(uint64_t address) {
 
 void DeviceMemory::map_host(void* address, uint64_t bytes) {
     const auto at = reinterpret_cast<uint64_t>(address);
-    ranges_[at] = {at, at + bytes, 0};
+    ranges_[at] = {at, at + bytes, 0, 0};
 }
 
 bool DeviceMemory::unmap_host(void* address) {
@@ -82,6 +82,27 @@ bool DeviceMemory::unmap_host(void* address) {
         return false;
     }
     ranges_.erase(found);
+    cached_ = {};
+    return true;
+}
+
+bool DeviceMemory::name(uint64_t address, const std::string& name) {
+    constexpr size_t kMaxNames = 64;
+    auto after = ranges_.upper_bound(address);
+    if (after == ranges_.begin() || address >= (--after)->second.end) {
+        return false;
+    }
+    size_t number = 0;
+    while (number < names_.size() && names_[number] != name) {
+        number += 1;
+    }
+    if (number == kMaxNames) {
+        return false;
+    }
+    if (number == names_.size()) {
+        names_.push_back(name);
+    }
+    after->second.name = static_cast<uint32_t>(number);
     cached_ = {};
     return true;
 }

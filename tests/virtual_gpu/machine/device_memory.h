@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 namespace virtual_gpu {
 
@@ -27,7 +28,17 @@ public:
     void map_host(void* address, uint64_t bytes);
     bool unmap_host(void* address);
 
+    // Names the allocation that holds 'address', so that its traffic is counted by itself. False
+    // if there is none, or too many names.
+    bool name(uint64_t address, const std::string& name);
+    const std::vector<std::string>& names() const { return names_; }
+    uint32_t last_name() const { return cached_.name; }  // Of the last find().
+
+    // Whether the address lies in the range that this device hands out from.
+    bool owns(uint64_t address) const { return address - base_ < kSpan; }
+
     uint64_t capacity() const { return capacity_; }
+    void set_capacity(uint64_t bytes) { capacity_ = bytes; }
     uint64_t used() const { return used_; }
 
     // Where the machine finds the bytes, nullptr unless all of them lie in one allocation.
@@ -62,6 +73,7 @@ private:
         uint64_t begin = 1;
         uint64_t end = 0;
         uint64_t shift = 0;
+        uint32_t name = 0;
     };
 
     uint8_t* find_slowly(uint64_t address, uint64_t bytes);
@@ -75,6 +87,7 @@ private:
     std::map<uint64_t, Range> ranges_;
     std::map<uint64_t, Range> freed_;  // For messages only.
     Range cached_;
+    std::vector<std::string> names_ = {"other"};
 };
 
 }  // namespace virtual_gpu

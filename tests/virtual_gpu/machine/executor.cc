@@ -189,11 +189,17 @@ LaunchError Machine::run(Kernel* kernel, LaunchRequest request) {
     launch.memory = &memory_;
     launch.sectors = &sectors_;
     launch.findings = &findings_;
-    launch.counters = kernel->counters.instructions.data();
+    KernelCounters& counters =
+        launch.request.counters != nullptr ? *launch.request.counters : kernel->counters;
+    counters.instructions.resize(kernel->code.size());
+    counters.regions.resize(std::max(counters.regions.size(), memory_.names().size()));
+    launch.counters = counters.instructions.data();
+    launch.regions = counters.regions.data();
+    launch.kernel_counters = &counters;
     launch.warps_a_block = static_cast<uint32_t>((launch.request.block.count() + 31) / 32);
     sectors_.begin_launch();
-    kernel->counters.launches += 1;
-    kernel->counters.blocks += launch.request.grid.count();
+    counters.launches += 1;
+    counters.blocks += launch.request.grid.count();
     Scheduler(&launch, launch.request.grid.count()).run();
     return launch.error;
 }

@@ -17,11 +17,15 @@ public:
     Findings& findings() { return findings_; }
     Settings settings;
 
+    // The kernels that run from here on are one step: what it reads twice, DRAM delivers once.
+    void begin_step() { sectors_.begin_step(); }
+
     std::unique_ptr<Program> load(std::string ptx) {
         return load_program(std::move(ptx), &memory_);
     }
 
-    // Runs all blocks to their end, or to the first error. Adds to the kernel's counters.
+    // Runs all blocks to their end, or to the first error. Adds to the counters
+    // that the request names, or to the kernel's own.
     LaunchError run(Kernel* kernel, LaunchRequest request);
 
 private:

@@ -113,7 +113,7 @@ void run_barrier(Warp& warp, const Instruction& instruction, uint32_t mask) {
     arrival.instruction = &instruction;
     warp.arrival = arrival;
     warp.stop = Stop::kBarrier;
-    warp.launch->kernel->counters.barriers += 1;
+    warp.launch->kernel_counters->barriers += 1;
 }
 
 // bar.arrive counts its threads and goes on.

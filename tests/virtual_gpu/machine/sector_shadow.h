@@ -24,23 +24,31 @@ public:
         launch_ += 1;
         split_.clear();
     }
+    // The launches from here on are one step: what it reads twice counts once.
+    void begin_step() { step_ += 1; }
+
+    // Whether an access is the first one to its sector.
+    static constexpr uint32_t kFirstInLaunch = 1;
+    static constexpr uint32_t kFirstInStep = 2;
 
     // Warp accesses the bytes 'touched' (one bit each) of the sector that holds 'address'. Returns
-    // whether it is the launch's first access to it.
-    bool access(Warp& warp, const Instruction& instruction, uint64_t address, uint32_t touched,
-                int lane, AccessKind kind) {
+    // bits of the above.
+    uint32_t access(Warp& warp, const Instruction& instruction, uint64_t address, uint32_t touched,
+                    int lane, AccessKind kind) {
         Cell& cell = cells_[(address - base_) / 32];
-        const bool is_first = cell.launch != launch_;
-        if (is_first) {
+        uint32_t first = 0;
+        if (cell.launch != launch_) {
+            first = kFirstInLaunch | (cell.step != step_ ? kFirstInStep : 0);
             cell = Cell{};
             cell.launch = launch_;
+            cell.step = step_;
         } else if (kind == AccessKind::kRead && cell.read_warp == kManyBlocks &&
                    cell.write_bytes == 0 && (cell.read_bytes & touched) == touched &&
                    cell.write_warp != kSplit) {
-            return false;  // What all blocks read and nobody writes has nothing new to tell.
+            return 0;  // What all blocks read and nobody writes has nothing new to tell.
         }
         note(warp, instruction, &cell, address, touched, lane, kind);
-        return is_first;
+        return first;
     }
 
 private:
@@ -52,6 +60,7 @@ private:
 
     struct Cell {
         uint32_t launch = 0;
+        uint32_t step = 0;
         uint32_t write_bytes = 0;
         uint32_t write_warp = 0;  // Of the grid.
         uint32_t write_clock = 0;
@@ -62,7 +71,7 @@ private:
         uint16_t write_pc = 0;    // Modulo 65536.
         uint16_t read_pc = 0;
     };
-    static_assert(sizeof(Cell) == 36, "about as much shadow as memory");
+    static_assert(sizeof(Cell) == 40, "about as much shadow as memory");
 
     using Granules = std::array<Cell, 8>;
 
@@ -82,6 +91,7 @@ private:
     uint64_t base_ = 0;
     Cell* cells_ = nullptr;
     uint32_t launch_ = 0;
+    uint32_t step_ = 1;
     std::unordered_map<uint64_t, Granules> split_;  // By sector.
 };
 

@@ -47,6 +47,7 @@ struct LaunchRequest {
     uint32_t dynamic_shared_bytes = 0;
     bool is_cooperative = false;
     std::vector<uint8_t> parameters;
+    KernelCounters* counters = nullptr;  // Where to count; the kernel's own if there is none.
 };
 
 // Lanes of one warp that are at the same instruction.
@@ -137,6 +138,8 @@ struct Launch {
     SectorShadow* sectors = nullptr;
     Findings* findings = nullptr;
     InstructionCounters* counters = nullptr;
+    KernelCounters* kernel_counters = nullptr;
+    RegionCounters* regions = nullptr;  // By number of the allocation's name.
     uint32_t warps_a_block = 0;
     uint64_t progress = 0;  // Rises with everything that can end another warp's waiting.
     bool has_partial_barriers = false;

@@ -322,3 +322,62 @@ TEST_CASE("the host cannot touch device memory", "[driver]") {
     CHECK(WIFSIGNALED(status));
     CHECK(WTERMSIG(status) == SIGSEGV);
 }
+
+// Breaks if work of one step is counted in another, or a sector read twice in a step counts twice.
+TEST_CASE("sections and regions count by themselves", "[driver]") {
+    DriverFixture f;
+    const CUfunction softmax = f.function("right", "softmax");
+    const CUstream stream = f.stream();
+    const CUdeviceptr x = f.allocate(1024);
+    REQUIRE(f.d.name(x + 1020, "row") == 0);
+    CHECK(f.d.name(x + 1024, "nothing") == 1);
+    REQUIRE(f.d.cuMemsetD32Async_(x, 0, 256, stream) == CUDA_SUCCESS);
+    f.d.section("first step");
+    REQUIRE(launch_softmax(f, softmax, x, 256, stream) == CUDA_SUCCESS);
+    f.d.section("second step");
+    REQUIRE(launch_softmax(f, softmax, x, 256, stream) == CUDA_SUCCESS);
+    REQUIRE(launch_softmax(f, softmax, x, 256, stream) == CUDA_SUCCESS);
+    f.d.section("");
+    REQUIRE(f.d.cuStreamSynchronize_(stream) == CUDA_SUCCESS);
+    const std::string json = f.d.text("counters");
+    const auto row_of = [&json](const char* section) {
+        const size_t at = json.find(std::string("{\"name\": \"") + section);
+        REQUIRE(at != std::string::npos);
+        const size_t row = json.find("\"row\": {", at);
+        return json.substr(row, json.find('}', row) - row);
+    };
+    // 256 floats are 32 sectors, each read three times and written twice a launch.
+    CHECK_THAT(row_of("first step"), ContainsSubstring("\"sectors\": 160"));
+    CHECK_THAT(row_of("first step"), ContainsSubstring("\"unique_reads\": 32"));
+    CHECK_THAT(row_of("second step"), ContainsSubstring("\"sectors\": 320"));
+    CHECK_THAT(row_of("second step"), ContainsSubstring("\"unique_reads\": 64"));
+    CHECK_THAT(row_of("second step"), ContainsSubstring("\"step_reads\": 32"));
+}
+
+// Breaks if devices share memory, streams or errors.
+TEST_CASE("each device is a device of its own", "[driver]") {
+    DriverFixture f;
+    f.d.set("devices=2");
+    const CUfunction softmax = f.function("right", "softmax");
+    const CUdeviceptr x = f.allocate(16);
+    const CUstream stream = f.stream();
+    CUcontext first = nullptr;
+    CUcontext second = nullptr;
+    REQUIRE(f.d.cuDevicePrimaryCtxRetain_(&first, 0) == CUDA_SUCCESS);
+    REQUIRE(f.d.cuDevicePrimaryCtxRetain_(&second, 1) == CUDA_SUCCESS);
+    REQUIRE(f.d.cuCtxSetCurrent_(second) == CUDA_SUCCESS);
+    const CUdeviceptr y = f.allocate(16);
+    const CUstream other = f.stream();
+    REQUIRE(f.d.cuMemsetD32Async_(y, 0, 4, other) == CUDA_SUCCESS);
+    CHECK(launch_softmax(f, softmax, y, 4, stream) == CUDA_ERROR_INVALID_HANDLE);
+    REQUIRE(launch_softmax(f, softmax, y, 4, other) == CUDA_SUCCESS);
+    float found[4] = {};
+    REQUIRE(f.d.cuMemcpyDtoHAsync_v2_(found, y, 16, other) == CUDA_SUCCESS);
+    CHECK(found[3] == 0.25f);
+    // The first device's memory is no part of the second: its kernels cannot reach there.
+    REQUIRE(launch_softmax(f, softmax, x, 4, other) == CUDA_SUCCESS);
+    CHECK(f.d.cuStreamSynchronize_(other) == CUDA_ERROR_ILLEGAL_ADDRESS);
+    REQUIRE(f.d.cuCtxSetCurrent_(first) == CUDA_SUCCESS);
+    CHECK(f.d.cuStreamSynchronize_(stream) == CUDA_SUCCESS);
+    f.d.set("devices=1");
+}

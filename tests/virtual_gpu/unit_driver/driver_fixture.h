@@ -44,6 +44,9 @@ struct DriverLibrary {
         load("virtual_gpu_set", &set);
         load("virtual_gpu_get", &get);
         load("virtual_gpu_reset", &reset);
+        load("virtual_gpu_section", &section);
+        load("virtual_gpu_name", &name);
+        load("virtual_gpu_write", &write);
         load("cuGetProcAddress_v2", &get_proc_address);
     }
 
@@ -60,6 +63,9 @@ struct DriverLibrary {
     void (*set)(const char*) = nullptr;
     size_t (*get)(const char*, char*, size_t) = nullptr;
     void (*reset)() = nullptr;
+    void (*section)(const char*) = nullptr;
+    int (*name)(CUdeviceptr, const char*) = nullptr;
+    int (*write)(const char*, const char*) = nullptr;
     decltype(&::cuGetProcAddress_v2) get_proc_address = nullptr;
     void* handle = nullptr;
 
