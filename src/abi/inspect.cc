@@ -22,10 +22,13 @@ DType kv_dtype_of(KvType type, const Checkpoint& checkpoint, const ModelConfig& 
 
 /// Name of the dialect, or "" where the folder has no tokenizer.
 std::string dialect_of(const Checkpoint& checkpoint, const std::string& named) {
-    if (!named.empty()) return std::string(dialect_named(named).name());
     const Directory& folder = checkpoint.directory();
-    if (!folder.contains("tokenizer.json") && !folder.contains("tokenizer.model")) return "";
-    return std::string(detect_dialect(*Tokenizer::open(folder)).name());
+    if (!folder.contains("tokenizer.json") && !folder.contains("tokenizer.model")) {
+        return named.empty() ? "" : std::string(dialect_named(named).name());
+    }
+    const auto tokenizer = Tokenizer::open(folder);
+    return std::string(
+        (named.empty() ? detect_dialect(*tokenizer) : dialect_named(named, *tokenizer)).name());
 }
 
 void write_tensor_types(JsonWriter& json, const Checkpoint& checkpoint) {

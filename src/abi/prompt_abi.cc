@@ -69,7 +69,8 @@ int32_t fathom_prompt_create(const fathom_tokenizer* tokenizer,
             const std::string_view name =
                 text_of(given.dialect, given.dialect_bytes, "fathom_prompt_options.dialect");
             made->tokenizer = tokenizer->tokenizer;
-            made->dialect = name.empty() ? tokenizer->dialect : &dialect_named(name);
+            made->dialect = name.empty() ? tokenizer->dialect
+                                         : &dialect_named(name, *made->tokenizer);
         }
         *prompt = made.release();
     });

@@ -7,8 +7,9 @@ namespace fathom {
 namespace {
 
 /// V3.1, V3.1-Terminus, V3.2-Exp. Every answer is preceded by </think>, or by <think> where it is
-/// to begin with reasoning. `pair` is a third-party template in wide use, which writes an empty
-/// <think></think> and quotes the arguments of tool calls once more.
+/// to begin with reasoning: the form of the model card. `pair` is the template that circulates with
+/// these models, which writes an empty <think></think> and quotes the arguments of tool calls once
+/// more.
 class V31Renderer {
 public:
     V31Renderer(std::span<const Message> messages, bool pair, PromptSegments& out)
@@ -101,7 +102,8 @@ private:
     bool is_last_user_ = false;
 };
 
-bool render(std::span<const Message> messages, const RenderOptions& options, PromptSegments& out) {
+bool render_card(std::span<const Message> messages, const RenderOptions& options,
+                 PromptSegments& out) {
     return V31Renderer(messages, false, out).run(options);
 }
 
@@ -112,8 +114,8 @@ bool render_pair(std::span<const Message> messages, const RenderOptions& options
 
 }  // namespace
 
-constinit const Dialect kDeepSeekV31{"deepseek-v3.1", render, Dialect::Reasoning::kByPrompt};
-constinit const Dialect kDeepSeekV31Pair{"deepseek-v3.1-pair", render_pair,
+constinit const Dialect kDeepSeekV31Card{"deepseek-v3.1-card", render_card,
                                          Dialect::Reasoning::kByPrompt};
+constinit const Dialect kDeepSeekV31{"deepseek-v3.1", render_pair, Dialect::Reasoning::kByPrompt};
 
 }  // namespace fathom

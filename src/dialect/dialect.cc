@@ -14,7 +14,7 @@ constinit const Dialect kUnknown{"unknown", nullptr};
 
 constinit const Dialect* const kDialects[] = {
     &kDeepSeekV2,     &kDeepSeekV25,        &kDeepSeekV3,  &kDeepSeekR1,      &kDeepSeekR1May,
-    &kDeepSeekR1Qwen, &kDeepSeekR1LlamaCpp, &kDeepSeekV31, &kDeepSeekV31Pair, &kRaw,
+    &kDeepSeekR1Qwen, &kDeepSeekR1LlamaCpp, &kDeepSeekV31, &kDeepSeekV31Card, &kRaw,
 };
 
 std::string names() {
@@ -33,8 +33,8 @@ const Dialect& detect_by_template(std::string_view source) {
     if (has("DSML") || has("dsml_token")) return kUnknown;
     if (has("'Assistant: '") && has("'User: '") && !has(kUserToken)) return kDeepSeekV2;
     if (!has(kUserToken) || !has(kAssistantToken)) return kUnknown;
-    if (has(assistant + "<think></think>")) return kDeepSeekV31Pair;
-    if (has(assistant + "</think>")) return kDeepSeekV31;
+    if (has(assistant + "<think></think>")) return kDeepSeekV31;
+    if (has(assistant + "</think>")) return kDeepSeekV31Card;
     if (has(assistant + "<think>\\n")) {
         if (has("enable_thinking")) return kDeepSeekR1Qwen;
         return has("flush_tool_outputs") ? kDeepSeekR1LlamaCpp : kDeepSeekR1;
@@ -50,7 +50,7 @@ const Dialect& detect_by_tokens(const Tokenizer& tokenizer) {
         return tokenizer.is_control(tokenizer.find_token(name));
     };
     if (!has(kUserToken) || !has(kAssistantToken)) return kRaw;
-    if (has(kThinkBegin) && has(kThinkEnd)) return has(kSearchBegin) ? kDeepSeekV31 : kDeepSeekR1;
+    if (has(kThinkBegin) && has(kThinkEnd)) return has(kSearchBegin) ? kDeepSeekV31Card : kDeepSeekR1;
     return has(kPadToken) ? kDeepSeekV3 : kDeepSeekV25;
 }
 
@@ -156,6 +156,13 @@ const Dialect& dialect_named(std::string_view name) {
     const Dialect* const found = find_dialect(name);
     if (found != nullptr) return *found;
     fail(Status::kUnsupported, "dialect: found '", printable(name), "', wanted one of ", names());
+}
+
+const Dialect& dialect_named(std::string_view name, const Tokenizer& tokenizer) {
+    const Dialect& named = dialect_named(name);
+    if (&named != &kDeepSeekV31 || tokenizer.chat_template().empty()) return named;
+    const Dialect& own = detect_by_template(tokenizer.chat_template());
+    return &own == &kDeepSeekV31Card ? own : named;
 }
 
 const Dialect& detect_dialect(const Tokenizer& tokenizer) {

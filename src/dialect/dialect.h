@@ -116,6 +116,10 @@ const Dialect* find_dialect(std::string_view name);
 /// The same; throws Error(kUnsupported) that lists the names.
 const Dialect& dialect_named(std::string_view name);
 
+/// The same for a folder: "deepseek-v3.1" is the form that the folder's template has, where it has
+/// one of V3.1's two (docs/dialects.md).
+const Dialect& dialect_named(std::string_view name, const Tokenizer& tokenizer);
+
 /// Recognises the dialect by the folder's chat template, or where there is none by its control
 /// tokens. Never fails: a template that is not known gives the raw dialect "unknown", a base model
 /// the raw dialect "raw", and these say what is supported when a conversation is put to them.

@@ -13,8 +13,8 @@ extern const Dialect kDeepSeekR1;
 extern const Dialect kDeepSeekR1Qwen;      // variant
 extern const Dialect kDeepSeekR1LlamaCpp;  // variant
 extern const Dialect kDeepSeekR1May;       // R1-0528
-extern const Dialect kDeepSeekV31;
-extern const Dialect kDeepSeekV31Pair;  // variant
+extern const Dialect kDeepSeekV31;      // as the template in wide use has it
+extern const Dialect kDeepSeekV31Card;  // as the model card has it
 
 /// The content of message `index`, which must have one.
 const std::string& content_of(std::span<const Message> messages, size_t index);

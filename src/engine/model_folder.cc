@@ -49,7 +49,7 @@ void read_tokenizer(const Checkpoint& checkpoint, const ModelConfig& config,
     parts.tokenizer = Tokenizer::open(folder);
     const Tokenizer& tokenizer = *parts.tokenizer;
     parts.dialect = options.dialect.empty() ? &detect_dialect(tokenizer)
-                                            : &dialect_named(options.dialect);
+                                            : &dialect_named(options.dialect, tokenizer);
     parts.n_tokens = std::min(tokenizer.size(), config.vocab_size);
     for (int32_t id = 0; id < parts.n_tokens; ++id) {
         if (tokenizer.token_bytes(id).empty()) parts.missing_ids.push_back(id);

@@ -24,7 +24,7 @@ const std::map<std::string, std::vector<std::string>> kDialects = {
     {"deepseek-v3", {"deepseek-v3"}},
     {"deepseek-r1",
      {"deepseek-r1", "deepseek-r1-0528", "deepseek-r1-qwen", "deepseek-r1-llama.cpp"}},
-    {"deepseek-v3.1", {"deepseek-v3.1", "deepseek-v3.1-pair"}},
+    {"deepseek-v3.1", {"deepseek-v3.1", "deepseek-v3.1-card"}},
 };
 
 Message message(Role role, std::string content) {

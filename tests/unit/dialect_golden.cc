@@ -23,7 +23,7 @@ const std::map<std::string, std::string> kDialectOf = {
     {"chat-templates/deepseek-ai-DeepSeek-R1-Distill-Llama-8B.jinja", "deepseek-r1"},
     {"chat-templates/deepseek-ai-DeepSeek-R1-Distill-Qwen-32B.jinja", "deepseek-r1-qwen"},
     {"chat-templates/llama-cpp-deepseek-r1.jinja", "deepseek-r1-llama.cpp"},
-    {"chat-templates/deepseek-ai-DeepSeek-V3.1.jinja", "deepseek-v3.1-pair"},
+    {"chat-templates/deepseek-ai-DeepSeek-V3.1.jinja", "deepseek-v3.1"},
 };
 
 struct Rendering {
@@ -81,14 +81,14 @@ TEST_CASE("dialect golden: published templates", "[dialect]") {
     }
 }
 
-// Breaks when V3.1's official form drifts: it is the stored third-party rendering with two known
+// Breaks when the model card's form of V3.1 drifts: it is the stored rendering with two known
 // differences, no empty <think> before </think> and arguments that are not quoted once more.
-TEST_CASE("dialect golden: V3.1 official form", "[dialect]") {
+TEST_CASE("dialect golden: V3.1 as on the model card", "[dialect]") {
     FATHOM_NEEDS_REFERENCE("chat-templates/renderings.jsonl");
     size_t n_checked = 0;
     for (const Rendering& rendering : renderings()) {
         if (kDialectOf.contains(rendering.template_name) &&
-            kDialectOf.at(rendering.template_name) != "deepseek-v3.1-pair") {
+            kDialectOf.at(rendering.template_name) != "deepseek-v3.1") {
             continue;
         }
         if (!kDialectOf.contains(rendering.template_name)) continue;
@@ -99,7 +99,7 @@ TEST_CASE("dialect golden: V3.1 official form", "[dialect]") {
         const std::string pair = "<think></think>";
         for (size_t at; (at = wanted.find(pair)) != wanted.npos;) wanted.erase(at, 7);
         std::string text;
-        find_dialect("deepseek-v3.1")->render(rendering.messages, rendering.options, text);
+        find_dialect("deepseek-v3.1-card")->render(rendering.messages, rendering.options, text);
         REQUIRE(text == wanted);
         ++n_checked;
     }
@@ -113,7 +113,7 @@ TEST_CASE("dialect golden: V3.1 official form", "[dialect]") {
             {"role": "tool", "content": "r"},
             {"role": "assistant", "content": "A"}])");
     std::string text;
-    find_dialect("deepseek-v3.1")->render(messages, {.add_generation_prompt = false}, text);
+    find_dialect("deepseek-v3.1-card")->render(messages, {.add_generation_prompt = false}, text);
     const auto join = [](std::initializer_list<std::string_view> parts) {
         std::string out;
         for (const std::string_view part : parts) out += part;
@@ -134,13 +134,13 @@ TEST_CASE("dialect golden: detection by template and by tokens", "[dialect]") {
     CHECK(detect_dialect(*reference_tokenizer("deepseek-r1")).name() == "deepseek-r1-0528");
     // No tokenizer_config.json lies beside these two: the tokens decide.
     CHECK(detect_dialect(*reference_tokenizer("deepseek-v2.5")).name() == "deepseek-v2.5");
-    CHECK(detect_dialect(*reference_tokenizer("deepseek-v3.1")).name() == "deepseek-v3.1");
+    CHECK(detect_dialect(*reference_tokenizer("deepseek-v3.1")).name() == "deepseek-v3.1-card");
 
     const std::map<std::string, std::string> by_template = {
         {"deepseek-ai-DeepSeek-R1-Distill-Llama-8B.jinja", "deepseek-r1"},
         {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B.jinja", "deepseek-r1-qwen"},
         {"llama-cpp-deepseek-r1.jinja", "deepseek-r1-llama.cpp"},
-        {"deepseek-ai-DeepSeek-V3.1.jinja", "deepseek-v3.1-pair"},
+        {"deepseek-ai-DeepSeek-V3.1.jinja", "deepseek-v3.1"},
         {"deepseek-ai-DeepSeek-V3.2.jinja", "unknown"},
         {"deepseek-ai-DeepSeek-V4.jinja", "unknown"},
     };

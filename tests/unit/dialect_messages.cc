@@ -131,7 +131,7 @@ TEST_CASE("dialect: how the answer begins", "[dialect]") {
     CHECK(begins("deepseek-r1-llama.cpp", std::nullopt));
     CHECK(begins("deepseek-r1-qwen", true));
     CHECK_FALSE(begins("deepseek-r1-qwen", std::nullopt));
-    for (const char* name : {"deepseek-v3.1", "deepseek-v3.1-pair"}) {
+    for (const char* name : {"deepseek-v3.1", "deepseek-v3.1-card"}) {
         CHECK(begins(name, true));
         CHECK_FALSE(begins(name, false));
         CHECK_FALSE(begins(name, std::nullopt));
@@ -158,8 +158,8 @@ TEST_CASE("dialect: V3.1 continues a prefix", "[dialect]") {
     const std::string head =
         std::string(kBosToken) + std::string(kUserToken) + "q" + std::string(kAssistantToken);
     const std::string tail = "so" + std::string(kEosToken);
-    CHECK(rendered("deepseek-v3.1", json, {.thinking = true}) == head + "<think>" + tail);
-    CHECK(rendered("deepseek-v3.1", json, {.thinking = false}) == head + "</think>" + tail);
+    CHECK(rendered("deepseek-v3.1-card", json, {.thinking = true}) == head + "<think>" + tail);
+    CHECK(rendered("deepseek-v3.1-card", json, {.thinking = false}) == head + "</think>" + tail);
 }
 
 // Breaks when a conversation that a template cannot express is rendered all the same.
@@ -213,7 +213,7 @@ TEST_CASE("dialect: names, tokens and ends of turns", "[dialect]") {
               .name() == "deepseek-r1");
     const auto v31 =
         with_tokens({kEosToken, kUserToken, kAssistantToken, kThinkBegin, kThinkEnd, kSearchBegin});
-    CHECK(detect_dialect(*v31).name() == "deepseek-v3.1");
+    CHECK(detect_dialect(*v31).name() == "deepseek-v3.1-card");
     CHECK(find_dialect("deepseek-v3.1")->end_ids(*v31) == std::vector<int32_t>{256, 257});
     CHECK(find_dialect("raw")->end_ids(*v31) == std::vector<int32_t>{256});
     CHECK(find_dialect("raw")->is_raw());
@@ -231,9 +231,23 @@ TEST_CASE("dialect: templates that are not known", "[dialect]") {
     CHECK(named("{{ messages }}") == "unknown");
     CHECK(named("<|im_start|>") == "unknown");
     CHECK(named("<\uFF5CUser\uFF5C> <\uFF5CAssistant\uFF5C> \uFF5CDSML\uFF5C") == "unknown");
-    CHECK(named("'<\uFF5CUser\uFF5C>' '<\uFF5CAssistant\uFF5C></think>'") == "deepseek-v3.1");
+    CHECK(named("'<\uFF5CUser\uFF5C>' '<\uFF5CAssistant\uFF5C></think>'") == "deepseek-v3.1-card");
     CHECK(named("'<\uFF5CUser\uFF5C>' '<\uFF5CAssistant\uFF5C>'") == "deepseek-v2.5");
     CHECK(named("'User: ' + 'Assistant: '") == "deepseek-v2");
+}
+
+// Breaks when naming V3.1 overrules the form that the folder's own template has.
+TEST_CASE("dialect: V3.1 by name takes the folder's form", "[dialect]") {
+    const TokenizerBuilder builder;
+    const auto named = [&](const std::string& config) {
+        const auto tokenizer = TokenizerBuilder::open_json(builder.json(), config);
+        return std::string(dialect_named("deepseek-v3.1", *tokenizer).name());
+    };
+    const std::string begin = "{\"chat_template\": \"'<\uFF5CUser\uFF5C>' '<\uFF5CAssistant\uFF5C>";
+    CHECK(named(begin + "</think>'\"}") == "deepseek-v3.1-card");
+    CHECK(named(begin + "<think></think>'\"}") == "deepseek-v3.1");
+    CHECK(named(begin + "'\"}") == "deepseek-v3.1");
+    CHECK(named("{}") == "deepseek-v3.1");
 }
 
 // Breaks when <think> is demanded of a vocabulary that spells it in letters.
