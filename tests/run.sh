@@ -80,12 +80,15 @@ stage_package() {
     rm -rf "$at"
     # Installed in one place, moved to another: nothing in it may know where it was.
     cmake --install build/release --prefix "$at/before" && mv "$at/before" "$at/prefix" &&
-        cmake -S tests/abi/consumer_cmake -B "$at/cmake" -DCMAKE_PREFIX_PATH="$at/prefix" &&
+        cmake -G Ninja -S tests/abi/consumer_cmake -B "$at/cmake" \
+            -DCMAKE_PREFIX_PATH="$at/prefix" &&
         cmake --build "$at/cmake" && "$at/cmake/consumer" || return 1
     local pc
     pc=$(find "$at/prefix" -name fathom.pc) || return 1
     export PKG_CONFIG_PATH=${pc%/*}
-    make -C tests/abi/consumer_pkgconfig OUTPUT="$at/consumer" &&
+    # shellcheck disable=SC2046
+    gcc -std=c99 -Wall -Wextra -Werror $(pkg-config --cflags fathom) -o "$at/consumer" \
+        tests/abi/consumer.c $(pkg-config --libs fathom) &&
         LD_LIBRARY_PATH=$(pkg-config --variable=libdir fathom) "$at/consumer" &&
         "$at/prefix/bin/fathom" --help
 }
@@ -96,8 +99,7 @@ stage_asan() {
     build asan && ctest --test-dir build/asan --verbose --parallel "$jobs"
 }
 
-# By name only, `tests/run.sh tsan`, until it was seen whole: the programs in which more than one
-# thread uses the library; tests/CMakeLists.txt names the cases.
+# The programs in which more than one thread uses the library; tests/CMakeLists.txt names the cases.
 stage_tsan() {
     build tsan -- fathom_abi_tests fathom_host_tests fathom_simulation_tests &&
         ctest --test-dir build/tsan --verbose -R '^(abi|host)$' &&
@@ -155,7 +157,7 @@ run_stage() { # run_stage NAME
 }
 
 quick="dependencies release unit"
-all="dependencies release unit tidy reference command header docs library package clang asan"
+all="dependencies release unit tidy reference command header docs library package clang asan tsan"
 case ${1:-} in
     "") stages=$all ;;
     --quick) stages=$quick ;;
