@@ -1,0 +1,184 @@
+package fathom
+
+import (
+	"time"
+	"unsafe"
+
+	"fathom.dev/go/internal/sys"
+)
+
+// A CPULevel is an instruction set that an engine may be held to.
+type CPULevel int32
+
+// The instruction sets. CPUAuto, the default, is the best that the processor has.
+const (
+	CPUAuto       CPULevel = sys.CPUAuto
+	CPUScalar     CPULevel = sys.CPUScalar
+	CPUAVX2       CPULevel = sys.CPUAVX2
+	CPUAVX512     CPULevel = sys.CPUAVX512
+	CPUAVX512BF16 CPULevel = sys.CPUAVX512BF16
+)
+
+// A LogLevel says how much a log record matters.
+type LogLevel int32
+
+// The log levels.
+const (
+	LogWarning LogLevel = sys.LogWarning // Something that a person should look at.
+	LogInfo    LogLevel = sys.LogInfo    // Something that happens once in a while.
+)
+
+// EngineOptions are the options of an engine. Zero is the default everywhere.
+type EngineOptions struct {
+	Manual        bool     // Steps run only inside Engine.Step, on the caller's thread.
+	Threads       int32    // Computing threads, 1 to 1024; 0: one a usable processor.
+	CPU           CPULevel // A level that the processor lacks is an error.
+	Deterministic bool     // The same tokens whatever else runs, in any batch and thread count.
+	MaxBatchRows  int32    // Most tokens in one step; 0: 512.
+	MaxSequences  int32    // Most sequences in one step; 0: 64.
+	MemoryBudget  uint64   // Most bytes for weights, KV cache and workspace; 0: no limit.
+	KVCacheBytes  uint64   // Bytes for the KV cache of each model; 0: one session's context.
+
+	// Log receives log records, one at a time, until the engine is closed. It must not call this
+	// package. What it panics with is lost.
+	Log func(level LogLevel, text string)
+}
+
+func (o *EngineOptions) sys(log uintptr) *sys.EngineOptions {
+	options := &sys.EngineOptions{
+		StructSize:    uint32(unsafe.Sizeof(sys.EngineOptions{})),
+		Mode:          sys.ModeThreaded,
+		NThreads:      o.Threads,
+		CPULevel:      int32(o.CPU),
+		MaxBatchRows:  o.MaxBatchRows,
+		MaxSequences:  o.MaxSequences,
+		MemoryBudget:  o.MemoryBudget,
+		KVCacheBytes:  o.KVCacheBytes,
+		Deterministic: truth(o.Deterministic),
+	}
+	if o.Manual {
+		options.Mode = sys.ModeManual
+	}
+	if log != 0 {
+		options.Log, options.LogUserData = sys.LogFunction(), log
+	}
+	return options
+}
+
+func truth(b bool) int32 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// An Engine owns threads, memory and the schedule. Most programs have one. All methods may be
+// called from any goroutine.
+type Engine struct {
+	*handle
+	ptr    sys.Engine
+	manual bool
+}
+
+// NewEngine creates an engine. It loads the shared library if [Load] has not.
+func NewEngine(options EngineOptions) (*Engine, error) {
+	if err := Load(""); err != nil {
+		return nil, err
+	}
+	var log uintptr
+	if hook := options.Log; hook != nil {
+		log = sys.RegisterLog(func(level int32, text string) { hook(LogLevel(level), text) })
+	}
+	var ptr sys.Engine
+	err := try(func(failure *sys.Error) int32 {
+		return sys.EngineCreate(options.sys(log), &ptr, failure)
+	})
+	if err != nil {
+		sys.Unregister(log)
+		return nil, err
+	}
+	e := &Engine{ptr: ptr, manual: options.Manual}
+	e.handle = own(e, func() {
+		sys.Unregister(log)
+		sys.EngineRelease(ptr)
+	})
+	return e, nil
+}
+
+// Close gives the engine back. It ends when its models, sessions and streams are closed too.
+// Closing twice does nothing.
+func (e *Engine) Close() error {
+	e.close()
+	return nil
+}
+
+// Shutdown refuses new work, lets running streams finish for as long as timeout says, then cancels
+// them; a negative timeout waits for ever. It returns [ErrTimeout] if it had to cancel some. No
+// thread of the engine runs after it.
+func (e *Engine) Shutdown(timeout time.Duration) error {
+	return e.tryLong(func(failure *sys.Error) int32 {
+		return sys.EngineShutdown(e.ptr, nanoseconds(timeout), failure)
+	})
+}
+
+// nanoseconds is a duration in the library's terms: what is negative waits for ever.
+func nanoseconds(d time.Duration) uint64 {
+	if d < 0 {
+		return 1<<64 - 1
+	}
+	return uint64(d)
+}
+
+// Step runs steps of a manual engine on the caller's thread until budget has passed, at least one.
+// It reports whether work is left.
+func (e *Engine) Step(budget time.Duration) (more bool, err error) {
+	var left int32
+	err = e.tryLong(func(failure *sys.Error) int32 {
+		return sys.EngineStep(e.ptr, nanoseconds(budget), &left, failure)
+	})
+	return left != 0, err
+}
+
+// EngineStats is a snapshot of an engine's counters.
+type EngineStats struct {
+	DeviceStatus  Status // 0, or the failure that made the engine unusable.
+	Models        uint64 // Loaded models.
+	Sessions      uint64 // Open sessions.
+	Waiting       uint64 // Streams waiting for their first step.
+	Running       uint64 // Streams with a place in the batch.
+	KVPages       uint64 // KV pages of all models, 64 tokens each.
+	KVPagesUsed   uint64 // Of these, pages that hold tokens.
+	Steps         uint64 // Steps since creation.
+	PrefillTokens uint64 // Prompt tokens computed.
+	DecodeTokens  uint64 // Tokens generated.
+	MemoryBytes   uint64 // Weights, KV cache and workspace now.
+	StepTime      time.Duration
+	BackendTime   time.Duration // Of StepTime, time inside the backend's kernels.
+}
+
+// Stats reads the counters. It is cheap.
+func (e *Engine) Stats() (EngineStats, error) {
+	var s sys.EngineStats
+	s.StructSize = uint32(unsafe.Sizeof(s))
+	err := e.try(func(failure *sys.Error) int32 {
+		return sys.EngineStatsRead(e.ptr, &s, failure)
+	})
+	if err != nil {
+		return EngineStats{}, err
+	}
+	return EngineStats{
+		DeviceStatus:  Status(s.DeviceStatus),
+		Models:        s.NModels,
+		Sessions:      s.NSessions,
+		Waiting:       s.NWaiting,
+		Running:       s.NRunning,
+		KVPages:       s.KVPages,
+		KVPagesUsed:   s.KVPagesUsed,
+		Steps:         s.NSteps,
+		PrefillTokens: s.PrefillTokens,
+		DecodeTokens:  s.DecodeTokens,
+		MemoryBytes:   s.MemoryBytes,
+		StepTime:      time.Duration(s.StepNsTotal),
+		BackendTime:   time.Duration(s.BackendNsTotal),
+	}, nil
+}

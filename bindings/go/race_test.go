@@ -1,0 +1,5 @@
+//go:build race
+
+package fathom_test
+
+const raceEnabled = true
