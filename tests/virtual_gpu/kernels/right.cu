@@ -172,6 +172,24 @@ extern "C" __global__ void grid_barrier(unsigned* arrived, int* values, int* out
     if (threadIdx.x == 32) out[blockIdx.x] = values[(blockIdx.x + 1) % gridDim.x];
 }
 
+// The other way round: all blocks read all values, and only when all have read is any overwritten.
+extern "C" __global__ void grid_write_after_read(unsigned* arrived, int* values) {
+    int sum = 0;
+    if (threadIdx.x == 32) {
+        for (int i = 0; i < gridDim.x; i++) sum += values[i];
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        __threadfence();
+        atomicAdd(arrived, 1u);
+        while (*(volatile unsigned*)arrived < gridDim.x) {
+        }
+        __threadfence();
+    }
+    __syncthreads();
+    if (threadIdx.x == 32) values[blockIdx.x] = sum;
+}
+
 // Lanes that part and meet again: data-dependent loops, branches, a switch, partial masks.
 extern "C" __global__ void divergence(const uint32_t* x, uint32_t* y) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;

@@ -123,6 +123,18 @@ extern "C" __global__ void flag_without_fence(const float* x, float* y, unsigned
     }
 }
 
+extern "C" __global__ void overwrites_what_all_read(float* x, float* y, unsigned* flag) {
+    y[blockIdx.x * 256 + threadIdx.x] = x[threadIdx.x];
+    if (threadIdx.x == 0) {
+        atomicAdd(flag, 1u);
+        if (blockIdx.x == 1) {
+            while (*(volatile unsigned*)flag < 2) {
+            }
+            x[0] = 1;  // FAULT: race-global
+        }
+    }
+}
+
 extern "C" __global__ void shuffle_from_nobody(const float* x, float* y) {
     float value = x[threadIdx.x];
     if (threadIdx.x % 32 < 16) {

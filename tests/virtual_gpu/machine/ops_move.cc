@@ -49,8 +49,28 @@ void unpack(Warp& warp, const Instruction& instruction, uint32_t mask) {
     });
 }
 
+// %clock and its like: a count of instructions that has run forward since the last look. There is
+// no time on this device, and the same program sees the same values in every run.
+template <class T>
+void run_clock(Warp& warp, const Instruction& instruction, uint32_t mask) {
+    T* out = reg<T>(warp, instruction.op[0]);
+    for_each_lane(mask, [&](int lane) { out[lane] = static_cast<T>(warp.launch->executed); });
+}
+
+bool is_clock(const PtxOperand& operand) {
+    return operand.kind == OperandKind::kSpecial &&
+           (operand.name == "%clock" || operand.name == "%clock64" || operand.name == "%clock_hi" ||
+            operand.name == "%globaltimer" || operand.name == "%globaltimer_lo");
+}
+
 void decode_mov(Decoding& d) {
     const Type type = d.need_type();
+    if (is_clock(d.peek(1))) {
+        d.destination(type);
+        d.skip();
+        d.out().run = type_bits(type) == 64 ? run_clock<uint64_t> : run_clock<uint32_t>;
+        return;
+    }
     const int bits = type_bits(type);
     const auto part_type = [&](size_t parts) {
         const int part = bits / static_cast<int>(parts);

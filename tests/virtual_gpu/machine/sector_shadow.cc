@@ -31,8 +31,12 @@ bool SectorShadow::follows(const Warp& warp, uint32_t other, uint32_t clock) con
 void SectorShadow::note_read(const Warp& warp, const Instruction& instruction, Cell* cell,
                              uint32_t touched) {
     const uint32_t me = warp.global_index();
-    if (cell->read_warp == kManyBlocks) {
+    if (cell->read_warp == kManyBlocks && cell->read_bytes != 0) {
         cell->read_bytes |= touched;
+        if (cell->read_clock != kNotListed) {
+            cell->shared_bytes &= touched;
+            readers_[cell->read_clock - 1][me] = warp.clock.now;
+        }
         return;
     }
     cell->read_pc = static_cast<uint16_t>(pc_of(warp, instruction));
@@ -59,8 +63,56 @@ void SectorShadow::note_read(const Warp& warp, const Instruction& instruction, C
     cell->shared_bytes = cell->read_bytes & touched;
     cell->read_bytes |= touched;
     const bool same_block = cell->read_warp / a_block == warp.block->linear;
+    // Where blocks can wait for each other, a list of all readers alone can tell.
+    if (warp.launch->request.is_cooperative) {
+        list_readers(warp, cell, cell->read_warp, cell->read_clock);
+        return;
+    }
     cell->read_warp = same_block ? kManyInBlock : kManyBlocks;
-    cell->read_clock = warp.block->full_barriers;
+    cell->read_clock = same_block ? warp.block->full_barriers : kNotListed;
+}
+
+void SectorShadow::list_readers(const Warp& warp, Cell* cell, uint32_t first,
+                                uint32_t first_clock) {
+    cell->read_warp = kManyBlocks;
+    cell->read_clock = kNotListed;
+    if (free_lists_.empty() && readers_.size() < kMaxLists) {
+        readers_.emplace_back();
+        free_lists_.push_back(static_cast<uint32_t>(readers_.size()));
+    }
+    if (free_lists_.empty()) {
+        return;
+    }
+    cell->read_clock = free_lists_.back();
+    free_lists_.pop_back();
+    std::vector<uint32_t>& list = readers_[cell->read_clock - 1];
+    list.assign(warp.launch->request.grid.count() * warp.launch->warps_a_block, 0);
+    list[first] = first_clock;
+    list[warp.global_index()] = warp.clock.now;
+}
+
+// The cell was copied from one with a list: it gets a list of its own.
+void SectorShadow::copy_list(Cell* cell) {
+    if (cell->read_warp != kManyBlocks || cell->read_clock == kNotListed) {
+        return;
+    }
+    if (cell->read_bytes == 0 || readers_.size() == kMaxLists) {
+        cell->read_clock = kNotListed;
+        return;
+    }
+    readers_.push_back(std::vector<uint32_t>(readers_[cell->read_clock - 1]));
+    cell->read_clock = static_cast<uint32_t>(readers_.size());
+}
+
+bool SectorShadow::all_listed_are_before(const Warp& warp, const Cell& cell) const {
+    const std::vector<uint32_t>& list = readers_[cell.read_clock - 1];
+    for (uint32_t other = 0; other < list.size(); other++) {
+        if (list[other] != 0 && other != warp.global_index() &&
+            !follows(warp, other, list[other])) {
+            return false;
+        }
+    }
+    return true;
 }
 
 // A write must come after every read of those bytes. Where the cell no longer knows each reader,
@@ -71,7 +123,9 @@ void SectorShadow::check_reads(Warp& warp, const Instruction& instruction, const
     if (cell.read_warp >= kManyInBlock && (cell.shared_bytes & touched) == 0) {
         return;
     }
-    if (cell.read_warp == kManyBlocks) {
+    if (cell.read_warp == kManyBlocks && cell.read_clock != kNotListed) {
+        is_race = !all_listed_are_before(warp, cell);
+    } else if (cell.read_warp == kManyBlocks) {
         is_race = !warp.launch->request.is_cooperative && warp.clock.others.empty();
     } else if (cell.read_warp == kManyInBlock) {
         is_race = !warp.launch->has_partial_barriers && warp.clock.others.empty() &&
@@ -106,6 +160,7 @@ void SectorShadow::split(Cell* cell, uint64_t address) {
         granules[i].write_bytes &= bytes;
         granules[i].read_bytes &= bytes;
         granules[i].shared_bytes &= bytes;
+        copy_list(&granules[i]);
     }
     cell->write_warp = kSplit;
 }
@@ -165,8 +220,14 @@ void SectorShadow::note_whole(Warp& warp, const Instruction& instruction, Cell* 
     cell->write_warp = me;
     cell->write_clock = warp.clock.now;
     cell->write_pc = static_cast<uint16_t>(pc_of(warp, instruction));
+    const bool had_list =
+        cell->read_bytes != 0 && cell->read_warp == kManyBlocks && cell->read_clock != kNotListed;
     cell->read_bytes &= ~touched;
     cell->shared_bytes &= ~touched;
+    if (had_list && cell->read_bytes == 0) {
+        free_lists_.push_back(cell->read_clock);
+        cell->read_clock = kNotListed;
+    }
 }
 
 }  // namespace virtual_gpu

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <unordered_map>
+#include <vector>
 
 #include "machine/shared_shadow.h"
 
@@ -23,6 +24,8 @@ public:
     void begin_launch() {
         launch_ += 1;
         split_.clear();
+        readers_.clear();
+        free_lists_.clear();
     }
     // The launches from here on are one step: what it reads twice counts once.
     void begin_step() { step_ += 1; }
@@ -43,8 +46,8 @@ public:
             cell.launch = launch_;
             cell.step = step_;
         } else if (kind == AccessKind::kRead && cell.read_warp == kManyBlocks &&
-                   cell.write_bytes == 0 && (cell.read_bytes & touched) == touched &&
-                   cell.write_warp != kSplit) {
+                   cell.read_clock == kNotListed && cell.write_bytes == 0 &&
+                   (cell.read_bytes & touched) == touched && cell.write_warp != kSplit) {
             return 0;  // What all blocks read and nobody writes has nothing new to tell.
         }
         note(warp, instruction, &cell, address, touched, lane, kind);
@@ -55,6 +58,10 @@ private:
     // No single reader: several warps of one block, or of several blocks.
     static constexpr uint32_t kManyInBlock = 0xfffffffe;
     static constexpr uint32_t kManyBlocks = 0xffffffff;
+    // With kManyBlocks in 'read_clock': nobody keeps a list of the readers.
+    static constexpr uint32_t kNotListed = 0;
+    // Sectors whose readers are listed, at most: a list has an entry for every warp of the grid.
+    static constexpr size_t kMaxLists = 16384;
     // In 'write_warp': the sector's accesses are kept for each 4 bytes in 'split_'.
     static constexpr uint32_t kSplit = 0xffffffff;
 
@@ -65,10 +72,12 @@ private:
         uint32_t write_warp = 0;  // Of the grid.
         uint32_t write_clock = 0;
         uint32_t read_bytes = 0;
-        uint32_t shared_bytes = 0;  // Read by both of the first two readers.
+        uint32_t shared_bytes = 0;  // Read by both of the first two readers, or by all in a list.
         uint32_t read_warp = 0;
-        uint32_t read_clock = 0;  // With kManyInBlock: the block's count of full barriers.
-        uint16_t write_pc = 0;    // Modulo 65536.
+        // With kManyInBlock: the block's count of full barriers; with kManyBlocks: the number of a
+        // list plus 1, or kNotListed.
+        uint32_t read_clock = 0;
+        uint16_t write_pc = 0;  // Modulo 65536.
         uint16_t read_pc = 0;
     };
     static_assert(sizeof(Cell) == 40, "about as much shadow as memory");
@@ -87,12 +96,19 @@ private:
     void check_reads(Warp& warp, const Instruction& instruction, const Cell& cell, uint32_t touched,
                      uint64_t address, int lane);
     bool follows(const Warp& warp, uint32_t other, uint32_t clock) const;
+    void list_readers(const Warp& warp, Cell* cell, uint32_t first, uint32_t first_clock);
+    void copy_list(Cell* cell);
+    bool all_listed_are_before(const Warp& warp, const Cell& cell) const;
 
     uint64_t base_ = 0;
     Cell* cells_ = nullptr;
     uint32_t launch_ = 0;
     uint32_t step_ = 1;
     std::unordered_map<uint64_t, Granules> split_;  // By sector.
+    // In a cooperative launch, for sectors that several blocks read: by warp of the grid the clock
+    // of its last read, 0 for none.
+    std::vector<std::vector<uint32_t>> readers_;
+    std::vector<uint32_t> free_lists_;
 };
 
 }  // namespace virtual_gpu

@@ -309,3 +309,15 @@ TEST_CASE("float comparisons and conversions to integers", "[instruction]") {
         REQUIRE(u(flushed[i]) == (sum != sum ? 0x7fffffff : float_to_bits(sum)));
     }
 }
+
+// Breaks if a clock stands still or runs backwards: kernels that wait for it would hang.
+TEST_CASE("the clock runs forward", "[instruction]") {
+    const std::vector<uint64_t> zeros(128, 0);
+    const auto passed = run_instruction(
+        "mov.u64 %rd2, %clock64; mov.u64 %rd3, %globaltimer; mov.u32 %r3, %clock;"
+        "mov.u64 %rd4, %clock64; sub.s64 %d, %rd4, %rd2;",
+        "b64", "b64", {zeros});
+    for (const uint64_t steps : passed) {
+        CHECK(steps == 3);
+    }
+}

@@ -65,6 +65,10 @@ std::vector<Subject> subjects() {
              return cooperative(request_for(k, {8}, {64}, zeros(m, 1), m.memory().allocate(32),
                                             m.memory().allocate(32)));
          }},
+        {"grid_write_after_read",
+         [](Machine& m, const Kernel& k) {
+             return cooperative(request_for(k, {8}, {64}, zeros(m, 1), zeros(m, 8)));
+         }},
         {"histogram",
          [](Machine& m, const Kernel& k) {
              return request_for(k, {2}, {256}, zeros(m, 500), zeros(m, 16), 500);

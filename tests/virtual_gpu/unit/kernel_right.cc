@@ -29,7 +29,7 @@ struct Fixture {
 };
 
 #define ON_EVERY_DEVICE                                 \
-    const char* arch = GENERATE("80", "90a", "100a");           \
+    const char* arch = GENERATE("80", "90a", "100a");   \
     const uint32_t seed = GENERATE(0u, 1u, 2u, 3u, 4u); \
     Fixture f(arch, seed)
 

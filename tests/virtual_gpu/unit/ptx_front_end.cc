@@ -101,7 +101,7 @@ TEST_CASE("the unknown is refused by name and line", "[ptx]") {
     CHECK_THAT(error_of(in_kernel("add.s32 %r1, %r2, %nothing;")), ContainsSubstring("%nothing"));
     CHECK_THAT(error_of(in_kernel("bra NOWHERE;")), ContainsSubstring("'NOWHERE'"));
     CHECK_THAT(error_of(in_kernel(".maxnreg 3;")), ContainsSubstring("directive '.maxnreg'"));
-    CHECK_THAT(error_of(in_kernel("mov.u32 %r1, %clock;")), ContainsSubstring("'%clock'"));
+    CHECK_THAT(error_of(in_kernel("mov.u32 %r1, %pm0;")), ContainsSubstring("'%pm0'"));
     CHECK_THAT(error_of(in_kernel("@%r1 ret;")), ContainsSubstring("'%r1' is no predicate"));
     CHECK_THAT(error_of(in_kernel("call (%r1), f, (%r2);")), ContainsSubstring("PTX line 10"));
     CHECK_THAT(error_of(kHead + ".func f() { ret; }"), ContainsSubstring("'.func'"));
