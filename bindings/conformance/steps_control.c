@@ -2,6 +2,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <threads.h>
+#include <time.h>
 
 #include "event_log.h"
 #include "steps.h"
@@ -26,8 +28,8 @@ static int is_running(const fathom_session* session) {
 
 /* A stream that was released runs until the step that notices. */
 static void wait_until_free(const fathom_session* session) {
-    while (is_running(session)) {
-    }
+    const struct timespec moment = {0, 1000000};
+    while (is_running(session)) thrd_sleep(&moment, NULL);
 }
 
 void step_cancel(const world* here) {
