@@ -24,7 +24,7 @@ if [ ! -e "$library" ]; then
     exit 2
 fi
 mkdir -p "$work"
-python3 $here/trace.py build "$library" "$work/trace" || exit 1
+python3 $here/call_trace.py build "$library" "$work/trace" || exit 1
 
 build_c() {
     gcc -std=c11 -O1 -Wall -Wextra -Werror -Wno-missing-field-initializers -Iinclude \
@@ -66,7 +66,7 @@ run() { # run VARIANT: 0 when log and functions are as wanted
         echo "$variant: it did not load $work/trace/libfathom.so.1"
         return 1
     fi
-    python3 $here/trace.py check "$counts" >"$work/$variant.trace" || {
+    python3 $here/call_trace.py check "$counts" >"$work/$variant.trace" || {
         echo "$variant: functions of fathom.h are missing:"
         sed 's/^/    /' "$work/$variant.trace"
         return 1

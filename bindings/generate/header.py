@@ -2,8 +2,8 @@
 
 The language emitters beside this file (go.py, java.py) write the raw layers from what parse()
 returns, so a header that this file accepts is one that every language can call: scalars of fixed
-size, pointers, handles, size-first structs, callbacks behind a typedef; no struct by value, no enum,
-no variable arguments. Sizes and offsets are those of every 64-bit ABI with natural alignment;
+size, pointers, handles, size-first structs, callbacks behind a typedef; no struct by value, no
+enum, no variable arguments. Sizes and offsets are those of every 64-bit ABI with natural alignment;
 layout_probe.py has a C compiler confirm them.
 
     from header import load
