@@ -62,8 +62,9 @@
  *
  * Breaking a rule returns FATHOM_BUSY; it is never undefined behaviour. [T:abi threading contract]
  * Releasing a handle while another thread uses that same handle is the one thing that you must not
- * do. Hooks that you install (log, progress) are called without any lock held, one at a time, and
- * must not call back into the library. In a forked child every call fails with FATHOM_BAD_STATE and
+ * do. Hooks that you install (log, progress) are called without any lock held, with the host's own
+ * floating-point mode, on the thread of the call or on the engine's, by several threads at once if
+ * several load. They must not call back into the library. In a forked child every call fails with FATHOM_BAD_STATE and
  * releases do nothing; call `_exit` there. [T:host fork]
  *
  * A call of this interface uses less than 64 KiB of the caller's stack. [T:host small stack]
@@ -385,7 +386,10 @@ FATHOM_API void fathom_engine_release(fathom_engine* engine);
 
 /**
  * Lets running streams finish until the deadline, then cancels them. New work is refused with
- * FATHOM_SHUTDOWN from the first moment. Idempotent; after it returns no thread of the engine runs.
+ * FATHOM_SHUTDOWN from the first moment. Idempotent; of several callers the one that waits least
+ * decides. After it returns no thread of the engine runs, unless another thread is inside
+ * fathom_model_load(): that call ends with FATHOM_SHUTDOWN at its next progress step, and the
+ * engine's computing threads with it.
  * @param engine a live engine.
  * @param timeout_ns longest wait for running streams; 0 cancels at once.
  * @param error nullable.
@@ -516,7 +520,8 @@ typedef struct fathom_memory_plan {
  * @param model_options nullable.
  * @param plan struct_size set by the caller.
  * @param error nullable: says exactly why a folder is rejected.
- * @return FATHOM_OK or the status that loading would give for the same headers.
+ * @return FATHOM_OK or the status that loading would give for the same headers; with FATHOM_BUDGET
+ *         `plan` is filled all the same.
  * Any thread. Since 1.0.
  */
 FATHOM_API int32_t fathom_model_estimate(const fathom_engine_options* engine_options,

@@ -58,16 +58,18 @@ int32_t fathom_engine_wait_any(fathom_engine* engine, fathom_stream* const* stre
         require(engine, "engine");
         require(streams, "streams");
         require(ready, "ready");
-        std::vector<Stream*> inner(n_streams);
         for (uint32_t i = 0; i < n_streams; ++i) {
             if (streams[i] == nullptr) {
                 fail(Status::kInvalidArgument, "streams[", i, "]: found NULL");
             }
-            inner[i] = streams[i]->stream.get();
         }
-        const std::optional<uint32_t> index = engine->engine->wait_any(inner, timeout_ns);
-        if (!index) fail(Status::kTimeout, "no stream had an event within ", timeout_ns, " ns");
+        const StreamList list = {streams, n_streams, [](const void* of, uint32_t index) -> Stream& {
+            return *static_cast<fathom_stream* const*>(of)[index]->stream;
+        }};
+        const std::optional<uint32_t> index = engine->engine->wait_any(list, timeout_ns);
+        if (!index) return report(error, Status::kTimeout, "no stream had an event in time");
         *ready = *index;
+        return FATHOM_OK;
     });
 }
 

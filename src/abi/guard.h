@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <type_traits>
 
 #include "base/status.h"
 #include "base/thread.h"
@@ -16,14 +17,19 @@ int32_t report(fathom_error** error, Status status, const char* message) noexcep
 /// Throws in a forked child: locks and threads of the parent do not exist there.
 void check_process();
 
+/// `body` returns nothing, or a status where an outcome is too common to be thrown.
 template <typename Body>
 int32_t guard(fathom_error** error, Body&& body) noexcept {
     try {
         check_process();
         const FloatingPointScope floating_point;
         if (error != nullptr) *error = nullptr;
-        body();
-        return FATHOM_OK;
+        if constexpr (std::is_void_v<decltype(body())>) {
+            body();
+            return FATHOM_OK;
+        } else {
+            return body();
+        }
     } catch (...) {
         int32_t code = FATHOM_INTERNAL;
         describe_exception([&](Status status, const char* message) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backend/backend.h"
+#include "base/status.h"
 #include "dialect/dialect.h"
 #include "format/json_writer.h"
 #include "tokenizer/tokenizer.h"
@@ -86,6 +87,7 @@ FolderFacts::FolderFacts(std::string folder, const EngineOptions& engine,
                          const ModelOptions& model)
     : checkpoint_(std::move(folder)),
       config_(read_model_config(checkpoint_.config())),
+      memory_budget_(engine.memory_budget),
       kv_dtype_(kv_dtype_of(model.kv_type, checkpoint_, config_)),
       runtime_(plan_runtime(engine, model, kPageTokens * kv_bytes_per_token(config_, kv_dtype_),
                             config_.max_position_embeddings, kv_dtype_)),
@@ -111,6 +113,13 @@ fathom_memory_plan FolderFacts::memory_plan() const {
     plan.active_parameters = estimate_.active_parameters;
     plan.file_bytes = estimate_.file_bytes;
     return plan;
+}
+
+void FolderFacts::check_budget() const {
+    const uint64_t total = memory_plan().total_bytes;
+    if (memory_budget_ == 0 || total <= memory_budget_) return;
+    fail(Status::kBudget, "memory budget: the model needs ", total, " bytes, the budget is ",
+         memory_budget_, " bytes");
 }
 
 std::string FolderFacts::json() const {

@@ -20,6 +20,7 @@ int32_t fathom_model_estimate(const fathom_engine_options* engine_options,
         const FolderFacts facts(folder_of(source), engine_options_of(engine_options),
                                 model_options_of(model_options));
         write_result(facts.memory_plan(), plan);
+        facts.check_budget();
     });
 }
 
@@ -31,6 +32,7 @@ int32_t fathom_model_inspect(const fathom_engine_options* engine_options,
         require(json, "json");
         const FolderFacts facts(folder_of(source), engine_options_of(engine_options),
                                 model_options_of(model_options));
+        facts.check_budget();
         *json = new fathom_buffer{facts.json()};
     });
 }

@@ -37,7 +37,7 @@ int32_t fathom_stream_next(fathom_stream* stream, uint64_t timeout_ns, fathom_ev
         check_struct_size(FATHOM_STRUCT_EVENT, event->struct_size);
         Event next;
         if (!stream->stream->next(timeout_ns, next)) {
-            fail(Status::kTimeout, "stream: no event within ", timeout_ns, " ns");
+            return report(error, Status::kTimeout, "stream: no event came in time");
         }
         fathom_event out = {};
         out.type = static_cast<int32_t>(next.type);
@@ -53,6 +53,7 @@ int32_t fathom_stream_next(fathom_stream* stream, uint64_t timeout_ns, fathom_ev
         out.finish_reason = static_cast<int32_t>(next.finish_reason);
         out.status = static_cast<int32_t>(next.status);
         write_result(out, event);
+        return FATHOM_OK;
     });
 }
 

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/thread.h"
+
 namespace fathom {
 
 /// Where diagnostic records go: nowhere unless the host installs a hook. The library never writes
@@ -12,7 +14,9 @@ struct LogHook {
     void* user_data = nullptr;
 
     void operator()(int32_t level, std::string_view text) const {
-        if (write != nullptr) write(user_data, level, text.data(), text.size());
+        if (write == nullptr) return;
+        const HostFloatingPointScope host;
+        write(user_data, level, text.data(), text.size());
     }
 };
 

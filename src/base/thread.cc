@@ -65,6 +65,9 @@ void futex_wake_all(std::atomic<uint32_t>& word) {
 
 constexpr uint32_t kDefaultControl = 0x1f80;
 
+/// What the host had set where the library was entered on this thread; the default on our own.
+constinit thread_local uint32_t host_control = kDefaultControl;
+
 uint32_t exchange_control(uint32_t wanted) {
 #if defined(__x86_64__)
     const uint32_t before = _mm_getcsr();
@@ -264,8 +267,17 @@ int32_t usable_processors() {
     return 1;
 }
 
-FloatingPointScope::FloatingPointScope() : host_(exchange_control(kDefaultControl)) {}
-FloatingPointScope::~FloatingPointScope() { exchange_control(host_); }
+FloatingPointScope::FloatingPointScope()
+    : host_(exchange_control(kDefaultControl)), outer_(host_control) {
+    host_control = host_;
+}
+FloatingPointScope::~FloatingPointScope() {
+    host_control = outer_;
+    exchange_control(host_);
+}
+
+HostFloatingPointScope::HostFloatingPointScope() : ours_(exchange_control(host_control)) {}
+HostFloatingPointScope::~HostFloatingPointScope() { exchange_control(ours_); }
 
 void* map_memory(uint64_t bytes) {
     if (bytes > UINT64_MAX / 2) return nullptr;

@@ -134,6 +134,19 @@ public:
 
 private:
     uint32_t host_;
+    uint32_t outer_;
+};
+
+/// Gives the host its own control word back for the time of a hook.
+class HostFloatingPointScope {
+public:
+    HostFloatingPointScope();
+    ~HostFloatingPointScope();
+    HostFloatingPointScope(const HostFloatingPointScope&) = delete;
+    HostFloatingPointScope& operator=(const HostFloatingPointScope&) = delete;
+
+private:
+    uint32_t ours_;
 };
 
 /// Zeroed memory straight from the system, on huge pages where it gives them: weights are read

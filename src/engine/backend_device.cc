@@ -12,4 +12,12 @@ BackendDevice::BackendDevice(const BackendTable& table, const BackendOptions& op
 
 BackendDevice::~BackendDevice() { table_.close(handle_); }
 
+BackendExecutor prepare(const BackendDevice& device, const Plan& plan, const Limits& limits) {
+    const BackendTable& table = device.table();
+    void* executor = nullptr;
+    BackendError error{};
+    check_backend(table, table.prepare(device.handle(), &plan, &limits, &executor, &error), error);
+    return BackendExecutor(executor, ExecutorRelease{&table});
+}
+
 }  // namespace fathom

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "backend/ops.h"
@@ -24,5 +25,16 @@ private:
     BackendOptions options_;
     void* handle_ = nullptr;
 };
+
+struct ExecutorRelease {
+    const BackendTable* table = nullptr;
+    void operator()(void* executor) const { table->release(executor); }
+};
+/// An executor of a backend, released before its device.
+using BackendExecutor = std::unique_ptr<void, ExecutorRelease>;
+
+/// Takes all memory that running the plan needs. Throws Error(kNoMemory) and what else the backend
+/// reports. The plan outlives the executor.
+BackendExecutor prepare(const BackendDevice& device, const Plan& plan, const Limits& limits);
 
 }  // namespace fathom

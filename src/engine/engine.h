@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <utility>
 
 #include "base/status.h"
@@ -32,6 +31,16 @@ struct EngineStats {
     uint64_t backend_ns_total = 0;
 };
 
+/// Streams by index, as their owner keeps them: a wait makes no list of its own, which would have
+/// to be allocated.
+struct StreamList {
+    const void* list;
+    uint32_t n_streams;
+    Stream& (*at)(const void* list, uint32_t index);
+
+    Stream& operator[](uint32_t index) const { return at(list, index); }
+};
+
 /// What the host holds of an engine. Models, sessions and streams hold it too; the executor thread
 /// and its requests hold only the EngineCore, so that the thread never joins itself.
 class Engine {
@@ -49,7 +58,7 @@ public:
 
     /// Index of a stream with an event, searched from behind the last one returned; empty when
     /// none came in time.
-    std::optional<uint32_t> wait_any(std::span<Stream* const> streams, uint64_t timeout_ns);
+    std::optional<uint32_t> wait_any(const StreamList& streams, uint64_t timeout_ns);
 
     EngineStats stats() const;
 

@@ -74,7 +74,6 @@ void EngineCore::close(std::shared_ptr<SessionState> session) noexcept {
 
 void EngineCore::log(int32_t level, std::string_view text) noexcept {
     try {
-        const std::lock_guard lock(log_mutex_);
         options_.log(level, text);
     } catch (...) {
         // A hook that throws is the host's mistake; the record is lost and nothing else.
@@ -312,9 +311,17 @@ Status EngineCore::shutdown(uint64_t timeout_ns) {
         const std::lock_guard lock(inbox_mutex_);
         accepting_ = false;
     }
+    // Of several callers the one that waits least decides, also when another came first.
+    const uint64_t until_ns = deadline_after(timeout_ns);
+    uint64_t before_ns = shutdown_until_ns_.load();
+    while (until_ns < before_ns &&
+           !shutdown_until_ns_.compare_exchange_weak(before_ns, until_ns)) {
+    }
+    finished_.wake();
+    work_.wake();
     const std::lock_guard lock(shutdown_mutex_);
     if (is_shut_down_) return shutdown_status_;
-    wait_until_finished(deadline_after(timeout_ns));
+    wait_until_finished();
     shutdown_status_ = n_active_.load() == 0 ? Status::kOk : Status::kTimeout;
     cancel_all_.store(true);
     stop_.store(true);
@@ -325,11 +332,12 @@ Status EngineCore::shutdown(uint64_t timeout_ns) {
     return shutdown_status_;
 }
 
-void EngineCore::wait_until_finished(uint64_t until_ns) {
+void EngineCore::wait_until_finished() {
     const bool steps_itself = options_.mode == EngineMode::kThreaded;
     while (true) {
         const uint32_t seen_finished = finished_.value();
         const uint32_t seen_work = work_.value();
+        const uint64_t until_ns = shutdown_until_ns_.load();
         if (n_active_.load() == 0 || monotonic_ns() >= until_ns) return;
         if (steps_itself) {
             finished_.wait(seen_finished, until_ns);

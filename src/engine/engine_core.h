@@ -39,7 +39,7 @@ public:
     void close(std::shared_ptr<SessionState> session) noexcept;
     /// Ends cancelled requests now if no step runs; else the step does.
     void settle_if_idle() noexcept;
-    /// Tells the host's hook, one record at a time. Not to be called with a lock held.
+    /// Tells the host's hook. Not to be called with a lock held.
     void log(int32_t level, std::string_view text) noexcept;
     /// Async-signal-safe.
     void wake() noexcept { work_.wake(); }
@@ -78,7 +78,7 @@ private:
     void fail_step(ModelRuntime& runtime, Status status, std::string_view text) noexcept;
     void fail_device(Status status, std::string_view text) noexcept;
     void publish() noexcept;
-    void wait_until_finished(uint64_t until_ns);
+    void wait_until_finished();
     void tear_down() noexcept;
 
     EngineOptions options_;
@@ -89,13 +89,13 @@ private:
     uint64_t earliest_deadline_ns_ = UINT64_MAX;        // under the gate
     std::string failure_;                               // under the gate
     bool failure_is_news_ = false;                      // under the gate: not logged yet
-    std::mutex log_mutex_;
 
     mutable std::mutex inbox_mutex_;
     std::list<Request> inbox_;              // at most one request for each session
     std::shared_ptr<SessionState> closed_;  // linked through next_closed
     bool accepting_ = true;
 
+    std::atomic<uint64_t> shutdown_until_ns_{UINT64_MAX};
     std::mutex shutdown_mutex_;
     bool is_shut_down_ = false;
     Status shutdown_status_ = Status::kOk;

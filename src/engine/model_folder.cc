@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "dialect/dialect.h"
 #include "engine/engine.h"
 #include "engine/engine_core.h"
@@ -99,18 +100,18 @@ std::shared_ptr<EngineModel> EngineModel::load(std::shared_ptr<Engine> engine,
     const uint64_t kv_page_bytes = kPageTokens * kv_bytes_per_token(config, kv_dtype);
     const RuntimePlan runtime =
         plan_runtime(core.options(), options, kv_page_bytes, parts.max_context, kv_dtype);
+    // What can be refused cheaply is refused before gigabytes are read.
+    read_tokenizer(checkpoint, config, options, parts);
     {
         const ModelOutline outline(checkpoint, config);
         model->reserve(outline.plan(), runtime, kv_page_bytes, outline.weight_bytes());
     }
-    // What can be refused cheaply is refused before gigabytes are read.
-    read_tokenizer(checkpoint, config, options, parts);
-    LoadProgress progress;
-    if (options.progress != nullptr) {
-        progress = [&options](uint64_t done, uint64_t total) {
-            return options.progress(options.progress_user_data, done, total) == 0;
-        };
-    }
+    const LoadProgress progress = [&](uint64_t done, uint64_t total) {
+        core.check_accepting();
+        if (options.progress == nullptr) return true;
+        const HostFloatingPointScope host;
+        return options.progress(options.progress_user_data, done, total) == 0;
+    };
     const std::shared_ptr<const Model> weights =
         Model::load(device->table(), device->handle(), checkpoint, config, progress);
     parts.plan = weights->plan();

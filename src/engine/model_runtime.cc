@@ -36,6 +36,7 @@ ModelRuntime::ModelRuntime(std::shared_ptr<BackendDevice> device, ModelParts par
       n_active_(n_active),
       ids_(output_ids_of(parts_)),
       end_ids_(parts_.end_ids),
+      executor_(prepare(*device_, parts_.plan, limits_)),
       scheduler_(scheduler_limits(limits)),
       token_(static_cast<size_t>(limits.max_rows)),
       position_(static_cast<size_t>(limits.max_rows)),
@@ -46,11 +47,6 @@ ModelRuntime::ModelRuntime(std::shared_ptr<BackendDevice> device, ModelParts par
     batch_.position = position_.data();
     batch_.sequences = sequences_.data();
     batch_.logit_row = logit_row_.data();
-    const BackendTable& table = device_->table();
-    BackendError error{};
-    check_backend(table,
-                  table.prepare(device_->handle(), &parts_.plan, &limits_, &executor_, &error),
-                  error);
 }
 
 ModelRuntime::~ModelRuntime() { tear_down(); }
@@ -58,8 +54,7 @@ ModelRuntime::~ModelRuntime() { tear_down(); }
 void ModelRuntime::tear_down() noexcept {
     if (device_ == nullptr) return;
     requests_.clear();
-    device_->table().release(executor_);
-    executor_ = nullptr;
+    executor_.reset();
     parts_.owner.reset();  // the weights; they lie on the device
     device_.reset();
 }
@@ -116,7 +111,7 @@ ModelRuntime::StepCounts ModelRuntime::step() {
     }
     BackendError error{};
     const BackendTable& table = device_->table();
-    check_backend(table, table.run(executor_, &batch_, &error), error);
+    check_backend(table, table.run(executor_.get(), &batch_, &error), error);
     counts.backend_ns = clock_() - before_ns;
     commit(rows, counts);
     return counts;
@@ -151,7 +146,7 @@ void ModelRuntime::fill_batch(const std::vector<ScheduledRows>& rows) {
 void ModelRuntime::commit(const std::vector<ScheduledRows>& rows, StepCounts& counts) {
     const uint64_t now_ns = clock_();
     const auto vocab_rows = static_cast<size_t>(ids_.vocab_rows);
-    const float* logits = device_->table().logits(executor_);
+    const float* logits = device_->table().logits(executor_.get());
     scheduler_.commit(rows);
     for (const ScheduledRows& scheduled : rows) {
         Request& request = *static_cast<Request*>(scheduled.sequence->owner);

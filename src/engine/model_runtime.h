@@ -72,7 +72,7 @@ private:
     std::atomic<int64_t>& n_active_;  // the engine's count of requests
     OutputIds ids_;
     std::vector<int32_t> end_ids_;
-    void* executor_ = nullptr;
+    BackendExecutor executor_;  // before the pool, whose size it has to have found possible
     Scheduler scheduler_;
     std::list<Request> requests_;
     SamplerScratch scratch_;

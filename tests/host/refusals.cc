@@ -31,6 +31,7 @@ struct Countdown {
 Countdown memory;
 Countdown threads;
 std::atomic<int64_t> refused{0};
+std::atomic<int64_t> memory_requests{0};
 
 }  // namespace
 
@@ -57,7 +58,10 @@ void disarm() {
 
 int64_t n_refused() { return refused.load(); }
 
+int64_t n_memory_requests() { return memory_requests.load(); }
+
 bool refuse_memory() {
+    memory_requests.fetch_add(1, std::memory_order_relaxed);
     if (!memory.refuses()) return false;
     refused.fetch_add(1);
     errno = ENOMEM;

@@ -17,4 +17,7 @@ void disarm();
 /// Requests refused since arming.
 int64_t n_refused();
 
+/// Requests for memory since the program started, refused or not.
+int64_t n_memory_requests();
+
 }  // namespace refusals

@@ -180,3 +180,22 @@ TEST_CASE("child: small alternate signal stack", "[.child]") {
     REQUIRE(now.ss_sp == stack);
     sigaltstack(&before, nullptr);
 }
+
+// Breaks when a KV cache that no machine has costs memory or time before it is refused.
+TEST_CASE("host KV cache larger than the machine", "[host][hostile]") {
+    run_child("child: KV cache larger than the machine");
+}
+
+TEST_CASE("child: KV cache larger than the machine", "[.child]") {
+    fathom_engine_options options = sized<fathom_engine_options>();
+    options.kv_cache_bytes = UINT64_MAX;
+    const Engine engine = new_engine(options);
+    const std::string folder = fixture("v3-f32");
+    const fathom_source source = source_of(folder);
+    const uint64_t before_kib = host::status_kib("VmHWM");
+    fathom_model* model = nullptr;
+    REQUIRE(fathom_model_load(engine.get(), &source, nullptr, &model, nullptr) ==
+            FATHOM_NO_MEMORY);
+    if (!host::kSanitized) REQUIRE(host::status_kib("VmHWM") - before_kib < 64 * 1024);
+    require_life();
+}

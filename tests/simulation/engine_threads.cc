@@ -89,6 +89,13 @@ Status status_of(const std::function<void()>& call) {
     return Status::kOk;
 }
 
+StreamList list_of(const std::vector<Stream*>& streams) {
+    return {&streams, static_cast<uint32_t>(streams.size()),
+            [](const void* list, uint32_t index) -> Stream& {
+                return *(*static_cast<const std::vector<Stream*>*>(list))[index];
+            }};
+}
+
 }  // namespace
 
 TEST_CASE("threads: each gets its own answers from one engine", "[engine][threads]") {
@@ -207,6 +214,17 @@ TEST_CASE("threads: shutdown lets streams finish, then cancels", "[engine][threa
         CHECK(read_all(*stream).reason == FinishReason::kCancelled);
         CHECK(engine->shutdown(kForever) == Status::kTimeout);  // idempotent
     }
+    SECTION("without, while another thread waits for ever") {
+        const auto stream = session->generate(prompt_of(1, 10), tokens(400));
+        std::thread patient([&] { CHECK(engine->shutdown(kForever) == Status::kTimeout); });
+        // It is inside once new work is refused.
+        while (status_of([&] { Session::create(model, 0); }) == Status::kOk) {
+            std::this_thread::yield();
+        }
+        CHECK(engine->shutdown(0) == Status::kTimeout);
+        patient.join();
+        CHECK(read_all(*stream).reason == FinishReason::kCancelled);
+    }
     CHECK(fake_control().n_devices == 0);
     CHECK(status_of([&] { session->generate(prompt_of(1, 1), {}); }) == Status::kShutdown);
     CHECK(status_of([&] { Session::create(model, 0); }) == Status::kShutdown);
@@ -271,7 +289,7 @@ TEST_CASE("threads: one wait for many streams is fair", "[engine][threads]") {
     std::vector<size_t> n_ids(5, 0);
     size_t n_done = 0;
     while (n_done < 5) {
-        const std::optional<uint32_t> ready = engine->wait_any(all, kForever);
+        const std::optional<uint32_t> ready = engine->wait_any(list_of(all), kForever);
         REQUIRE(ready.has_value());
         Event event;
         REQUIRE(all[*ready]->next(0, event));
@@ -279,11 +297,11 @@ TEST_CASE("threads: one wait for many streams is fair", "[engine][threads]") {
         n_done += event.type == EventType::kDone ? 1 : 0;
     }
     CHECK(n_ids == std::vector<size_t>(5, 50));
-    CHECK(status_of([&] { engine->wait_any(all, kForever); }) == Status::kInvalidArgument);
+    CHECK(status_of([&] { engine->wait_any(list_of(all), kForever); }) == Status::kInvalidArgument);
     const auto stream = sessions[0]->generate(prompt_of(9, 10), tokens(400));
-    Stream* one[] = {stream.get()};
+    const std::vector<Stream*> one = {stream.get()};
     const auto stranger = threaded_engine();
-    CHECK(status_of([&] { stranger->wait_any(one, 0); }) == Status::kInvalidArgument);
+    CHECK(status_of([&] { stranger->wait_any(list_of(one), 0); }) == Status::kInvalidArgument);
 }
 
 TEST_CASE("threads: an idle engine sleeps until a deadline", "[engine][threads]") {
