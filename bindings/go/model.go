@@ -77,7 +77,8 @@ type Model struct {
 }
 
 // LoadModel loads a checkpoint folder as it was published: config.json, safetensors,
-// tokenizer.json. It blocks; when ctx ends it stops, leaves no trace, and returns ctx.Err().
+// tokenizer.json. It blocks; when ctx ends it stops, leaves no trace, and returns an error
+// that is ctx.Err() and [ErrCancelled].
 func (e *Engine) LoadModel(
 	ctx context.Context, folder string, options ModelOptions,
 ) (*Model, error) {
@@ -100,7 +101,7 @@ func (e *Engine) LoadModel(
 	})
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("fathom: load %s: %w", folder, ctx.Err())
+			return nil, fmt.Errorf("fathom: load %s: %w (%w)", folder, ctx.Err(), err)
 		}
 		return nil, err
 	}
