@@ -47,20 +47,22 @@ std::string ByteLevelEncoder::normalized(std::string_view text) const {
 
 void ByteLevelEncoder::encode(std::string_view text, bool parse_special,
                               std::vector<int32_t>& out) const {
-    if (!parse_special) return encode_stretch(text, nullptr, out);
+    PretokenizedText scratch;
+    if (!parse_special) return encode_stretch(text, nullptr, scratch, out);
     std::vector<AddedSplit> parts;
     raw_added_.split(text, parts);
     for (const AddedSplit& part : parts) {
         if (part.id >= 0) {
             out.push_back(part.id);
         } else {
-            encode_stretch(part.text, &normalized_added_, out);
+            encode_stretch(part.text, &normalized_added_, scratch, out);
         }
     }
 }
 
 /// Text between the tokens that are matched before the normaliser.
 void ByteLevelEncoder::encode_stretch(std::string_view text, const AddedTokens* added,
+                                      PretokenizedText& scratch,
                                       std::vector<int32_t>& out) const {
     std::string storage;
     if (!normal_forms_.empty()) {
@@ -73,7 +75,6 @@ void ByteLevelEncoder::encode_stretch(std::string_view text, const AddedTokens* 
     } else {
         parts.push_back({text, -1});
     }
-    PretokenizedText scratch;
     for (const AddedSplit& part : parts) {
         if (part.id >= 0) {
             out.push_back(part.id);

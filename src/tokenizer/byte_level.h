@@ -28,7 +28,7 @@ public:
 
 private:
     void encode_stretch(std::string_view text, const AddedTokens* added,
-                        std::vector<int32_t>& out) const;
+                        PretokenizedText& scratch, std::vector<int32_t>& out) const;
     void encode_text(std::string_view text, PretokenizedText& scratch,
                      std::vector<int32_t>& out) const;
     std::string normalized(std::string_view text) const;

@@ -1,6 +1,6 @@
 #include "tokenizer/pcre.h"
 
-#include <chrono>
+#include <algorithm>
 #include <memory>
 
 #ifndef PCRE2_CODE_UNIT_WIDTH
@@ -21,12 +21,11 @@ constexpr size_t kPatternBytesMax = 1 << 16;
 constexpr uint32_t kMatchSteps = 1 << 25;
 constexpr uint32_t kMatchDepth = 1 << 25;
 constexpr uint32_t kMatchHeapKib = 64 << 10;
-// PCRE2 counts steps per starting position only, so a quadratic pattern is bounded by time: the
-// search is asked for this many starting positions at once, and the clock is read in between.
-constexpr size_t kStartsPerCall = 1024;
-constexpr std::chrono::seconds kSearchTime{20};
-
-const pcre2_code* code_of(const void* code) { return static_cast<const pcre2_code*>(code); }
+// What a quick attempt may take: the patterns in use need some ten steps at a position.
+constexpr uint32_t kQuickSteps = 128;
+constexpr uint32_t kQuickStepsMin = 16;
+// What an attempt costs beside the bytes that it looks at.
+constexpr uint64_t kAttemptUnits = 64;
 
 struct FreeCompileContext {
     void operator()(pcre2_compile_context* context) const { pcre2_compile_context_free(context); }
@@ -173,77 +172,134 @@ private:
 
 std::string translate_pattern(std::string_view pattern) { return Translator(pattern).run(); }
 
+namespace {
+
+Regex::Program compile(std::string_view pattern, const std::string& translated, uint32_t options) {
+    int code = 0;
+    size_t offset = 0;
+    const std::unique_ptr<pcre2_compile_context, FreeCompileContext> context(
+        pcre2_compile_context_create(nullptr));
+    if (context == nullptr) fail(Status::kNoMemory, "tokenizer pattern: out of memory");
+    pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
+    // Ruby's ^ and $ match at every line, hence MULTILINE.
+    Regex::Program program(pcre2_compile(
+        reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | options, &code,
+        &offset, context.get()));
+    if (program == nullptr) {
+        unsigned char message[160] = {};
+        pcre2_get_error_message(code, message, sizeof message);
+        fail(Status::kUnsupported, "tokenizer pattern '", printable(pattern), "': offset ", offset,
+             " of its translation: ", reinterpret_cast<const char*>(message));
+    }
+    return program;
+}
+
+}  // namespace
+
+void Regex::FreeProgram::operator()(void* code) const {
+    pcre2_code_free(static_cast<pcre2_code*>(code));
+}
+
 Regex::Regex(std::string_view pattern) : pattern_(pattern) {
     if (pattern.size() > kPatternBytesMax) {
         fail(Status::kUnsupported, "tokenizer pattern: found ", pattern.size(),
              " bytes, wanted at most ", kPatternBytesMax);
     }
     const std::string translated = translate_pattern(pattern);
-    int code = 0;
-    size_t offset = 0;
-    const std::unique_ptr<pcre2_compile_context, FreeCompileContext> context(
-        pcre2_compile_context_create(nullptr));
-    if (context == nullptr) fail_match(PCRE2_ERROR_NOMEMORY, 0);
-    pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
-    // Ruby's ^ and $ match at every line, hence MULTILINE.
-    code_ = pcre2_compile(
-        reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_USE_OFFSET_LIMIT | PCRE2_NEVER_BACKSLASH_C,
-        &code, &offset, context.get());
-    if (code_ == nullptr) {
-        unsigned char message[160] = {};
-        pcre2_get_error_message(code, message, sizeof message);
-        fail(Status::kUnsupported, "tokenizer pattern '", printable(pattern), "': offset ", offset,
-             " of its translation: ", reinterpret_cast<const char*>(message));
-    }
+    watched_ = compile(pattern, translated, PCRE2_AUTO_CALLOUT);
+    // The first alternative is tried first at every position, so the stop needs no group around.
+    quick_ = compile(pattern, concat("(?C)", translated), 0);
 }
 
-Regex::~Regex() { pcre2_code_free(static_cast<pcre2_code*>(code_)); }
-
-void Regex::fail_match(int32_t code, size_t offset) const {
+void Regex::fail_match(int32_t code, size_t offset, const WorkClock& clock) const {
     if (code == PCRE2_ERROR_NOMEMORY) {
         fail(Status::kNoMemory, "tokenizer pattern '", printable(pattern_), "': out of memory");
     }
-    std::string_view reason = "found a search of more than 20 s";
+    std::string reason = concat("found code ", code);
+    if (code == PCRE2_ERROR_CALLOUT) {
+        reason = concat("found a search of more than ", clock.limit().count(), " ms");
+    }
     if (code == PCRE2_ERROR_MATCHLIMIT) reason = "found more steps than the limit of 2^25";
     if (code == PCRE2_ERROR_DEPTHLIMIT) reason = "found deeper nesting than the limit of 2^25";
     if (code == PCRE2_ERROR_HEAPLIMIT) reason = "found more memory than the limit of 64 MiB";
     fail(Status::kInvalidArgument, "tokenizer pattern '", printable(pattern_), "': text offset ",
-         offset, ": ", reason, " (code ", code, ")");
+         offset, ": ", reason);
 }
 
-void Regex::find_all(std::string_view text, uint32_t base, std::vector<Piece>& out) const {
-    const std::unique_ptr<pcre2_match_data, FreeMatchData> data(
-        pcre2_match_data_create(1, nullptr));
-    const std::unique_ptr<pcre2_match_context, FreeMatchContext> context(
-        pcre2_match_context_create(nullptr));
-    if (data == nullptr || context == nullptr) fail_match(PCRE2_ERROR_NOMEMORY, base);
-    pcre2_set_match_limit(context.get(), kMatchSteps);
-    pcre2_set_depth_limit(context.get(), kMatchDepth);
-    pcre2_set_heap_limit(context.get(), kMatchHeapKib);
-    const auto* const subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-    const auto begin_time = std::chrono::steady_clock::now();
+/// Looks for one match after another in one text. PCRE2 counts steps, and per position only; a step
+/// may look at all bytes that are left. So a match is first tried with so few steps a position that
+/// a position is quickly done with, whatever its steps cost; the clock is asked at each. Where that
+/// is not enough, a program that asks it in front of every item of the pattern takes over.
+class Regex::Search {
+public:
+    Search(const Regex& regex, std::string_view text, WorkClock& clock)
+        : regex_(regex),
+          text_(text),
+          clock_(clock),
+          data_(pcre2_match_data_create(1, nullptr)),
+          context_(pcre2_match_context_create(nullptr)) {
+        if (data_ == nullptr || context_ == nullptr) {
+            regex.fail_match(PCRE2_ERROR_NOMEMORY, 0, clock);
+        }
+        pcre2_set_depth_limit(context_.get(), kMatchDepth);
+        pcre2_set_heap_limit(context_.get(), kMatchHeapKib);
+        pcre2_set_callout(context_.get(), &Search::stop, this);
+        attempt_ = text.size() + kAttemptUnits;
+        quick_steps_ = static_cast<uint32_t>(
+            std::min<uint64_t>(kQuickSteps, WorkClock::kUnitsPerLook / attempt_));
+    }
+
+    /// The first match from `at` on, as PCRE2's result and the two offsets of range().
+    int next(size_t at) {
+        // Finding where a match may begin looks at every byte once.
+        if (!clock_.spend(kAttemptUnits)) return PCRE2_ERROR_CALLOUT;
+        if (quick_steps_ >= kQuickStepsMin) {
+            const int found = match(regex_.quick_, at, quick_steps_, attempt_ * quick_steps_);
+            if (found >= 0 || found == PCRE2_ERROR_NOMATCH || found == PCRE2_ERROR_CALLOUT) {
+                return found;
+            }
+        }
+        return match(regex_.watched_, at, kMatchSteps, attempt_);
+    }
+
+    const size_t* range() const { return pcre2_get_ovector_pointer(data_.get()); }
+
+private:
+    int match(const Program& program, size_t at, uint32_t steps, uint64_t units) {
+        units_per_stop_ = units;
+        pcre2_set_match_limit(context_.get(), steps);
+        return pcre2_match(static_cast<const pcre2_code*>(program.get()),
+                           reinterpret_cast<PCRE2_SPTR>(text_.data()), text_.size(), at,
+                           PCRE2_NO_UTF_CHECK, data_.get(), context_.get());
+    }
+
+    static int stop(pcre2_callout_block*, void* search) {
+        Search& self = *static_cast<Search*>(search);
+        return self.clock_.spend(self.units_per_stop_) ? 0 : PCRE2_ERROR_CALLOUT;
+    }
+
+    const Regex& regex_;
+    std::string_view text_;
+    WorkClock& clock_;
+    std::unique_ptr<pcre2_match_data, FreeMatchData> data_;
+    std::unique_ptr<pcre2_match_context, FreeMatchContext> context_;
+    uint64_t attempt_ = 0;         // units of one step, if it looks at everything
+    uint64_t units_per_stop_ = 0;  // units until the next stop at most
+    uint32_t quick_steps_ = 0;
+};
+
+void Regex::find_all(std::string_view text, uint32_t base, WorkClock& clock,
+                     std::vector<Piece>& out) const {
+    Search search(*this, text, clock);
     size_t at = 0;
     size_t last_end = SIZE_MAX;
-    size_t calls = 0;
     while (at <= text.size()) {
-        pcre2_set_offset_limit(context.get(), at + kStartsPerCall);
-        const int found = pcre2_match(code_of(code_), subject, text.size(), at, PCRE2_NO_UTF_CHECK,
-                                      data.get(), context.get());
-        const bool slow =
-            (++calls & 15) == 0 && std::chrono::steady_clock::now() - begin_time > kSearchTime;
-        if ((found < 0 && found != PCRE2_ERROR_NOMATCH) || slow) {
-            fail_match(found, size_t{base} + at);
-        }
-        if (found == PCRE2_ERROR_NOMATCH) {
-            // Nothing begins in [at, at + limit]: go on behind it, at the start of a character.
-            at += kStartsPerCall + 1;
-            while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
-            continue;
-        }
-        const size_t* const range = pcre2_get_ovector_pointer(data.get());
-        const size_t begin = range[0];
-        const size_t end = range[1];
+        const int found = search.next(at);
+        if (found == PCRE2_ERROR_NOMATCH) return;
+        if (found < 0) fail_match(found, size_t{base} + at, clock);
+        const size_t begin = search.range()[0];
+        const size_t end = search.range()[1];
         const bool empty = begin == end;
         // As the reference's iterator: an empty match right after a match does not count.
         if (!empty || begin != last_end) {

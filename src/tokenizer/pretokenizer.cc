@@ -1,5 +1,6 @@
 #include "tokenizer/pretokenizer.h"
 
+#include <cstring>
 #include <utility>
 
 #include "base/status.h"
@@ -17,6 +18,9 @@ using Behavior = PretokenizerStep::Behavior;
 constexpr std::string_view kByteLevelPattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
+// What a piece costs beside its bytes, in the units of WorkClock.
+constexpr uint64_t kPieceUnits = 64;
+
 /// Part of a piece, and whether the pattern matched it.
 struct Part {
     Piece piece;
@@ -26,12 +30,14 @@ struct Part {
 void find_literal(std::string_view text, Piece piece, std::string_view literal,
                   std::vector<Part>& parts) {
     uint32_t gap = piece.begin;
-    const std::string_view area = text.substr(0, piece.end);
     while (!literal.empty()) {
-        const size_t found = area.find(literal, gap);
-        if (found == std::string_view::npos) break;
-        const uint32_t begin = static_cast<uint32_t>(found);
-        const uint32_t end = static_cast<uint32_t>(found + literal.size());
+        // Linear in both lengths, which std::string_view::find() is not.
+        const void* const found =
+            memmem(text.data() + gap, piece.end - gap, literal.data(), literal.size());
+        if (found == nullptr) break;
+        const uint32_t begin =
+            static_cast<uint32_t>(static_cast<const char*>(found) - text.data());
+        const uint32_t end = begin + static_cast<uint32_t>(literal.size());
         if (gap != begin) parts.push_back({{gap, begin}, false});
         parts.push_back({{begin, end}, true});
         gap = end;
@@ -145,6 +151,12 @@ void Pretokenizer::run_step(size_t index, PretokenizedText& out) const {
     std::vector<Piece> matches;
     std::vector<Part> parts;
     for (const Piece piece : out.pieces) {
+        // Steps may be many: each looks at all text anew.
+        if (!out.clock.spend(uint64_t{piece.end - piece.begin} + kPieceUnits)) {
+            fail(Status::kInvalidArgument, "pre_tokenizer of tokenizer.json: step ", index,
+                 ", text offset ", piece.begin, ": found more than ", out.clock.limit().count(),
+                 " ms of work");
+        }
         parts.clear();
         if (step.kind == Kind::kLiteral) {
             find_literal(out.text, piece, step.pattern, parts);
@@ -153,7 +165,7 @@ void Pretokenizer::run_step(size_t index, PretokenizedText& out) const {
         } else {
             matches.clear();
             const std::string_view content = out.text.substr(piece.begin, piece.end - piece.begin);
-            regexes_[index]->find_all(content, piece.begin, matches);
+            regexes_[index]->find_all(content, piece.begin, out.clock, matches);
             uint32_t gap = piece.begin;
             for (const Piece match : matches) {
                 if (gap != match.begin) parts.push_back({{gap, match.begin}, false});

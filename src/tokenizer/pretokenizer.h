@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/work_clock.h"
+
 namespace fathom {
 
 class Regex;
@@ -40,11 +42,13 @@ public:
     virtual void scan(std::string_view text, std::vector<Piece>& out) const = 0;
 };
 
-/// Text with its pieces. `text` is the caller's, or `storage` where a step put spaces into it.
+/// Text with its pieces. `text` is the caller's, or `storage` where a step put spaces into it. The
+/// clock runs from the beginning, through all texts that are cut with it.
 struct PretokenizedText {
     std::string_view text;
     std::string storage;
     std::vector<Piece> pieces;
+    WorkClock clock;
 };
 
 /// Cuts text into pieces. Immutable; any thread.
@@ -55,7 +59,7 @@ public:
     ~Pretokenizer();
 
     /// `text` must be well-formed UTF-8 of less than 4 GiB. Throws Error(kInvalidArgument) where a
-    /// pattern exceeds its work limit.
+    /// pattern exceeds its limits or the time of `out` runs out.
     void run(std::string_view text, PretokenizedText& out) const;
 
     /// Whether a hand-written scanner serves this chain.

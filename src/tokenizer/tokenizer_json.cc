@@ -47,6 +47,8 @@ private:
     std::array<int16_t, 0x144> bytes_;
 };
 
+constexpr size_t kNormalFormsMax = 8;
+
 /// The elements of a component that may be null, one element or nested "Sequence"s, in order.
 std::vector<JsonValue> flatten(const JsonValue& component, std::string_view list_key) {
     std::vector<JsonValue> out;
@@ -130,6 +132,8 @@ std::vector<NormalForm> read_normal_forms(const JsonValue& root) {
     const std::optional<JsonValue> component = root.find("normalizer");
     if (!component) return forms;
     for (const JsonValue value : flatten(*component, "normalizers")) {
+        // Each looks at all text anew, and more than one is rare.
+        if (forms.size() == kNormalFormsMax) unsupported(*component, "at most 8 normalizers");
         const JsonValue type = value.at("type");
         const std::string_view name = type.as_string();
         if (name == "NFC") {

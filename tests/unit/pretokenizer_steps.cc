@@ -34,7 +34,8 @@ Pieces run(const std::vector<PretokenizerStep>& steps, std::string_view text) {
 
 Pieces matches(std::string_view pattern, std::string_view text) {
     std::vector<Piece> found;
-    Regex(pattern).find_all(text, 0, found);
+    WorkClock clock;
+    Regex(pattern).find_all(text, 0, clock, found);
     Pieces out;
     for (const Piece piece : found)
         out.emplace_back(text.substr(piece.begin, piece.end - piece.begin));
@@ -120,9 +121,10 @@ TEST_CASE("pretokenizer: patterns that are refused", "[tokenizer]") {
 TEST_CASE("pretokenizer: a match that needs too many steps", "[tokenizer]") {
     const Regex regex("(a+)+[bc]");
     std::vector<Piece> out;
-    const Error error = error_of([&] { regex.find_all(std::string(1000, 'a'), 0, out); });
+    WorkClock clock;
+    const Error error = error_of([&] { regex.find_all(std::string(1000, 'a'), 0, clock, out); });
     CHECK(error.status() == Status::kInvalidArgument);
     CHECK(error.message().find("(a+)+[bc]") != std::string::npos);
     CHECK(error.message().find("text offset 0") != std::string::npos);
-    CHECK_NOTHROW(regex.find_all(std::string(1000, 'a') + "b", 0, out));
+    CHECK_NOTHROW(regex.find_all(std::string(1000, 'a') + "b", 0, clock, out));
 }
