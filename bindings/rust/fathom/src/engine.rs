@@ -118,6 +118,12 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
+    /// The C handle, for what this crate has no call for. It stays this object's.
+    #[must_use]
+    pub fn as_raw(&self) -> *mut sys::fathom_engine {
+        self.handle().raw()
+    }
+
     /// Creates an engine, loading the library if this is the first use of it.
     ///
     /// # Errors

@@ -253,6 +253,12 @@ impl fmt::Debug for Events {
 }
 
 impl Events {
+    /// The C handle, for what this crate has no call for. It stays this object's.
+    #[must_use]
+    pub fn as_raw(&self) -> *mut sys::fathom_stream {
+        self.stream.handle.raw()
+    }
+
     pub(crate) fn new(
         handle: Handle<sys::fathom_stream>,
         session: Arc<Handle<sys::fathom_session>>,

@@ -15,7 +15,7 @@ use std::ffi::{CStr, CString};
 use std::path::Path;
 use std::ptr;
 
-use fathom_sys as sys;
+pub use fathom_sys as sys;
 
 pub use engine::{CpuLevel, Engine, EngineOptions, EngineStats, LogLevel, Mode};
 pub use error::{Error, ErrorKind, Result};

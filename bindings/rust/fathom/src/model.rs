@@ -83,6 +83,12 @@ impl fmt::Debug for Model {
 }
 
 impl Model {
+    /// The C handle, for what this crate has no call for. It stays this object's.
+    #[must_use]
+    pub fn as_raw(&self) -> *mut sys::fathom_model {
+        self.handle.raw()
+    }
+
     pub(crate) fn load(
         engine: &Engine,
         folder: &Path,

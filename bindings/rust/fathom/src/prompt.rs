@@ -49,6 +49,12 @@ impl fmt::Debug for Prompt {
 }
 
 impl Prompt {
+    /// The C handle, for what this crate has no call for. It stays this object's.
+    #[must_use]
+    pub fn as_raw(&self) -> *mut sys::fathom_prompt {
+        self.handle.raw()
+    }
+
     /// Starts a conversation.
     ///
     /// # Errors

@@ -121,6 +121,12 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
+    /// The C handle, for what this crate has no call for. It stays this object's.
+    #[must_use]
+    pub fn as_raw(&self) -> *mut sys::fathom_session {
+        self.handle.raw()
+    }
+
     pub(crate) fn create(model: &Model, options: &SessionOptions) -> Result<Self> {
         let options = sized!(fathom_session_options { context: options.context });
         let api = model.handle().api;

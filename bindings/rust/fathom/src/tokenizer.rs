@@ -21,6 +21,12 @@ impl fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
+    /// The C handle, for what this crate has no call for. It stays this object's.
+    #[must_use]
+    pub fn as_raw(&self) -> *mut sys::fathom_tokenizer {
+        self.handle.raw()
+    }
+
     /// Opens the tokenizer of a folder without any weights.
     ///
     /// # Errors
