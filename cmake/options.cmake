@@ -6,6 +6,8 @@ set(FATHOM_SANITIZE "" CACHE STRING
 option(FATHOM_COVERAGE "Instrument for line coverage" OFF)
 option(FATHOM_WERROR "Treat compiler warnings as errors (tests/run.sh does)" OFF)
 option(FATHOM_FUZZ "Build the fuzz targets (needs clang)" OFF)
+option(FATHOM_CUDA "Build the CUDA backend and the virtual GPU that tests it" OFF)
+set(FATHOM_VIRTUAL_GPU_DIR "" CACHE PATH "Folder of a virtual GPU built before; '': build it")
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)

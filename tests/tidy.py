@@ -30,7 +30,7 @@ LAYERS = {
 }
 # The kernels live in a library of their own one day, so they see these headers and no others.
 KERNEL_HEADERS = {
-    "backend/ops.h", "backend/backend.h",
+    "backend/ops.h", "backend/backend.h", "backend/plugin_abi.h",
     "base/tensor.h", "base/checked.h", "base/thread.h", "base/status.h",
 }
 # Third-party headers and the one file of each that may include them.
@@ -41,6 +41,7 @@ THIRD_PARTY = {
     "sentencepiece_processor.h": "src/tokenizer/",
     "rapidjson/": "src/format/",
     "nlohmann/": "src/cli/",
+    "cuda.h": "kernels/cuda/cuda_api.h",
 }
 # Operating-system headers and where they may be. Prefixes end in '/'.
 OS_HOMES = ["src/base/file.cc", "src/base/thread.", "src/backend/plugin.cc"]

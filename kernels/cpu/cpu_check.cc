@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/status.h"
-#include "cpu/cpu_executor.h"
+#include "cpu/cpu_check.h"
 
 namespace fathom {
 namespace {
@@ -210,7 +210,7 @@ void check_plan(const Plan& plan, const Limits& limits) {
     }
     if (limits.kv_dtype != DType::kF32 && limits.kv_dtype != DType::kBF16) {
         fail(Status::kUnsupported, "limits: KV cache of type ", dtype_name(limits.kv_dtype),
-             ", the CPU backend has F32 and BF16");
+             ", the backends have F32 and BF16");
     }
     for (int32_t i = 0; i < plan.n_calls; ++i) {
         const CallCheck check(plan, i);
@@ -238,8 +238,7 @@ void check_plan(const Plan& plan, const Limits& limits) {
     }
 }
 
-void check_batch(const CpuExecutor& executor, const Batch& batch) {
-    const Limits& limits = executor.limits;
+void check_batch(const Limits& limits, int32_t vocab_rows, const Batch& batch) {
     if (batch.n_rows < 1 || batch.n_rows > limits.max_rows || batch.n_sequences < 1 ||
         batch.n_sequences > limits.max_sequences || batch.n_logit_rows < 0 ||
         batch.n_logit_rows > limits.max_logit_rows) {
@@ -281,9 +280,9 @@ void check_batch(const CpuExecutor& executor, const Batch& batch) {
              batch.n_rows);
     }
     for (int32_t i = 0; i < batch.n_rows; ++i) {
-        if (batch.token[i] < 0 || batch.token[i] >= executor.shape.vocab_rows) {
+        if (batch.token[i] < 0 || batch.token[i] >= vocab_rows) {
             fail(Status::kInvalidArgument, "batch: row ", i, " has token ", batch.token[i],
-                 ", the vocabulary has ", executor.shape.vocab_rows);
+                 ", the vocabulary has ", vocab_rows);
         }
     }
     for (int32_t i = 0; i < batch.n_logit_rows; ++i) {

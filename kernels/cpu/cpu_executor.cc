@@ -59,7 +59,7 @@ CpuExecutor::CpuExecutor(CpuDevice& on, const Plan& of, const Limits& within)
 }
 
 void CpuExecutor::run(const Batch& given) {
-    check_batch(*this, given);
+    check_batch(limits, shape.vocab_rows, given);
     batch = &given;
     for (int32_t s = 0; s < given.n_sequences; ++s) {
         const SequenceRows& sequence = given.sequences[s];

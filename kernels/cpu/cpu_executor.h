@@ -6,6 +6,7 @@
 
 #include "backend/ops.h"
 #include "base/thread.h"
+#include "cpu/cpu_check.h"
 #include "cpu/cpu_kernels.h"
 #include "cpu/cpu_memory.h"
 #include "cpu/cpu_workspace.h"
@@ -50,11 +51,6 @@ struct CpuExecutor {
     Workspace space{};
     const Batch* batch = nullptr;
 };
-
-/// Throws Error(kInvalidArgument) where a plan or a batch is not what ops.h says. Everything that
-/// the operators index with is checked here, once.
-void check_plan(const Plan& plan, const Limits& limits);
-void check_batch(const CpuExecutor& executor, const Batch& batch);
 
 // Operators, each over `n_rows` rows.
 void op_embed(CpuExecutor& executor, const OpCall& call, int64_t n_rows);

@@ -161,6 +161,8 @@ struct BackendOptions {
     int32_t deterministic;  // same bits for a row whatever else is in the batch, any thread count
     CpuIsa isa;
     MlaForm mla_form;
+    int32_t device_index;       // of several devices of one kind
+    const char* driver_folder;  // where the driver's library lies; null: the system's. Used by open
 };
 
 /// Filled by a call that fails: a sentence that names what, found and wanted.
