@@ -62,7 +62,9 @@
  *
  * Breaking a rule returns FATHOM_BUSY; it is never undefined behaviour. [T:abi threading contract]
  * Releasing a handle while another thread uses that same handle is the one thing that you must not
- * do. Hooks that you install (log, progress) are called without any lock held, with the host's own
+ * do. A handle that was released before is noticed: using it is FATHOM_INVALID_ARGUMENT, releasing
+ * it again does nothing, until some 256 other handles were released after it; an error object is no
+ * handle and is released once. [T:host stale handles] Hooks that you install (log, progress) are called without any lock held, with the host's own
  * floating-point mode, on the thread of the call or on the engine's, by several threads at once if
  * several load. They must not call back into the library. In a forked child every call fails with FATHOM_BAD_STATE and
  * releases do nothing; call `_exit` there. [T:host fork]
@@ -285,6 +287,8 @@ FATHOM_API void fathom_error_release(fathom_error* error);
 
 /** A processor of this machine. */
 #define FATHOM_DEVICE_CPU ((int32_t)1)
+/** An NVIDIA GPU, by the plugin libfathom_cuda.so.1 and the driver's libcuda.so.1. */
+#define FATHOM_DEVICE_CUDA ((int32_t)2)
 
 /** A device that an engine can use. */
 typedef struct fathom_device_info {
@@ -363,6 +367,14 @@ typedef struct fathom_engine_options {
                                    model's default context needs (see fathom_memory_plan). */
     fathom_log_function log;  /**< Nullable. Silent without it. */
     void* log_user_data;      /**< Passed to log. */
+    int32_t device;           /**< FATHOM_DEVICE_*; 0: the CPU. What a device lacks (plugin, driver,
+                                   kernels) is an error; no other device takes its place. */
+    int32_t device_index;     /**< Which of several devices of that kind, from 0. */
+    const char* driver_folder;     /**< Folder of the driver's library; 0 bytes: the system's. */
+    uint64_t driver_folder_bytes;  /**< Bytes of driver_folder. */
+    const char* plugin_folder;     /**< Folder of the device's plugin; 0 bytes: beside this
+                                        library. */
+    uint64_t plugin_folder_bytes;  /**< Bytes of plugin_folder. */
 } fathom_engine_options;
 
 /**
@@ -370,7 +382,8 @@ typedef struct fathom_engine_options {
  * @param options nullable: all defaults.
  * @param engine receives the handle.
  * @param error nullable.
- * @return FATHOM_OK, FATHOM_INVALID_ARGUMENT, FATHOM_UNSUPPORTED (cpu_level), FATHOM_NO_MEMORY.
+ * @return FATHOM_OK, FATHOM_INVALID_ARGUMENT, FATHOM_UNSUPPORTED (cpu_level; plugin or driver of
+ *         the device), FATHOM_DEVICE, FATHOM_NO_MEMORY.
  * Any thread. Since 1.0.
  */
 FATHOM_API int32_t fathom_engine_create(const fathom_engine_options* options,

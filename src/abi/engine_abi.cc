@@ -24,12 +24,12 @@ int32_t fathom_engine_create(const fathom_engine_options* options, fathom_engine
                              fathom_error** error) {
     return guard(error, [&] {
         require(engine, "engine");
-        *engine = new fathom_engine{Engine::create(engine_options_of(options))};
+        *engine = new fathom_engine{{}, Engine::create(engine_options_of(options))};
     });
 }
 
 void fathom_engine_release(fathom_engine* engine) {
-    guard_release([&] { delete engine; });
+    guard_release([&] { retire(engine); });
 }
 
 int32_t fathom_engine_shutdown(fathom_engine* engine, uint64_t timeout_ns, fathom_error** error) {
@@ -59,8 +59,9 @@ int32_t fathom_engine_wait_any(fathom_engine* engine, fathom_stream* const* stre
         require(streams, "streams");
         require(ready, "ready");
         for (uint32_t i = 0; i < n_streams; ++i) {
-            if (streams[i] == nullptr) {
-                fail(Status::kInvalidArgument, "streams[", i, "]: found NULL");
+            if (!is_live(streams[i])) {
+                fail(Status::kInvalidArgument, "streams[", i,
+                     "]: found NULL or a handle that was released");
             }
         }
         const StreamList list = {streams, n_streams, [](const void* of, uint32_t index) -> Stream& {

@@ -4,6 +4,7 @@
 #include <string>
 #include <type_traits>
 
+#include "abi/handle_memory.h"
 #include "base/status.h"
 #include "base/thread.h"
 #include "fathom/fathom.h"
@@ -46,10 +47,15 @@ void guard_release(Body&& body) noexcept {
     guard(nullptr, body);
 }
 
-/// Throws unless a pointer argument is there.
+/// Throws unless a pointer argument is there, and a handle is live.
 template <typename Pointer>
 void require(Pointer* pointer, const char* name) {
     if (pointer == nullptr) fail(Status::kInvalidArgument, name, ": found NULL");
+    if constexpr (requires { Pointer::kKind; }) {
+        if (!is_live(pointer)) {
+            fail(Status::kInvalidArgument, name, ": found a handle that was released");
+        }
+    }
 }
 
 /// Pointer and length as text; NULL with length 0 is empty.

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "abi/handle_memory.h"
 #include "base/status.h"
 #include "dialect/dialect.h"
 #include "engine/engine.h"
@@ -22,24 +23,24 @@ struct fathom_error {
     char* message;  // NUL-terminated, from new[]
 };
 
-struct fathom_buffer {
+struct fathom_buffer : fathom::abi::Handle<fathom::abi::HandleKind::kBuffer> {
     std::string text;
 };
 
-struct fathom_engine {
+struct fathom_engine : fathom::abi::Handle<fathom::abi::HandleKind::kEngine> {
     std::shared_ptr<fathom::Engine> engine;
 };
 
-struct fathom_model {
+struct fathom_model : fathom::abi::Handle<fathom::abi::HandleKind::kModel> {
     std::shared_ptr<fathom::EngineModel> model;
 };
 
-struct fathom_tokenizer {
+struct fathom_tokenizer : fathom::abi::Handle<fathom::abi::HandleKind::kTokenizer> {
     std::shared_ptr<const fathom::Tokenizer> tokenizer;
     const fathom::Dialect* dialect;
 };
 
-struct fathom_prompt {
+struct fathom_prompt : fathom::abi::Handle<fathom::abi::HandleKind::kPrompt> {
     std::shared_ptr<const fathom::Tokenizer> tokenizer;  // null: raw ids only
     const fathom::Dialect* dialect;                      // null: raw ids only
     fathom::RenderOptions options;
@@ -48,11 +49,11 @@ struct fathom_prompt {
     mutable std::atomic<bool> busy{false};
 };
 
-struct fathom_session {
+struct fathom_session : fathom::abi::Handle<fathom::abi::HandleKind::kSession> {
     std::shared_ptr<fathom::Session> session;
 };
 
-struct fathom_stream {
+struct fathom_stream : fathom::abi::Handle<fathom::abi::HandleKind::kStream> {
     std::shared_ptr<fathom::Stream> stream;
 };
 

@@ -1,3 +1,4 @@
+#include <cstddef>
 #include <cstring>
 #include <iterator>
 #include <memory>
@@ -10,7 +11,8 @@ namespace fathom::abi {
 namespace {
 
 constexpr StructVersion kStructs[] = {
-    {FATHOM_STRUCT_ENGINE_OPTIONS, sizeof(fathom_engine_options), "fathom_engine_options"},
+    {FATHOM_STRUCT_ENGINE_OPTIONS, offsetof(fathom_engine_options, device),
+     "fathom_engine_options"},
     {FATHOM_STRUCT_ENGINE_STATS, sizeof(fathom_engine_stats), "fathom_engine_stats"},
     {FATHOM_STRUCT_DEVICE_INFO, sizeof(fathom_device_info), "fathom_device_info"},
     {FATHOM_STRUCT_SOURCE, sizeof(fathom_source), "fathom_source"},
@@ -122,11 +124,14 @@ int32_t fathom_struct_init(void* structure, uint32_t id, uint32_t size) {
 }
 
 const char* fathom_buffer_data(const fathom_buffer* buffer, uint64_t* bytes) {
-    if (bytes != nullptr) *bytes = buffer == nullptr ? 0 : buffer->text.size();
-    return buffer == nullptr ? nullptr : buffer->text.data();
+    const bool live = is_live(buffer);
+    if (bytes != nullptr) *bytes = live ? buffer->text.size() : 0;
+    return live ? buffer->text.data() : nullptr;
 }
 
-void fathom_buffer_release(fathom_buffer* buffer) { delete buffer; }
+void fathom_buffer_release(fathom_buffer* buffer) {
+    guard_release([&] { retire(buffer); });
+}
 
 int32_t fathom_error_code(const fathom_error* error) {
     return error == nullptr ? FATHOM_OK : static_cast<int32_t>(error->status);

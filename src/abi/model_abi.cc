@@ -33,7 +33,7 @@ int32_t fathom_model_inspect(const fathom_engine_options* engine_options,
         const FolderFacts facts(folder_of(source), engine_options_of(engine_options),
                                 model_options_of(model_options));
         facts.check_budget();
-        *json = new fathom_buffer{facts.json()};
+        *json = new fathom_buffer{{}, facts.json()};
     });
 }
 
@@ -51,7 +51,7 @@ int32_t fathom_model_load(fathom_engine* engine, const fathom_source* source,
 }
 
 void fathom_model_release(fathom_model* model) {
-    guard_release([&] { delete model; });
+    guard_release([&] { retire(model); });
 }
 
 int32_t fathom_model_describe(const fathom_model* model, fathom_model_description* description,
@@ -110,6 +110,6 @@ int32_t fathom_model_tokenizer(const fathom_model* model, fathom_tokenizer** tok
             fail(Status::kBadState, "model: its folder has neither tokenizer.json nor "
                  "tokenizer.model");
         }
-        *tokenizer = new fathom_tokenizer{inner.tokenizer(), inner.dialect()};
+        *tokenizer = new fathom_tokenizer{{}, inner.tokenizer(), inner.dialect()};
     });
 }

@@ -2,6 +2,7 @@
 
 #include "abi/guard.h"
 #include "abi/structs.h"
+#include "backend/plugin.h"
 
 namespace fathom::abi {
 namespace {
@@ -54,6 +55,14 @@ EngineOptions engine_options_of(const fathom_engine_options* options) {
     out.kv_cache_bytes = given.kv_cache_bytes;
     out.log.write = given.log;
     out.log.user_data = given.log_user_data;
+    require_range("fathom_engine_options.device", given.device, 0, FATHOM_DEVICE_CUDA);
+    require_range("fathom_engine_options.device_index", given.device_index, 0, 1023);
+    out.device_index = given.device_index;
+    out.driver_folder = text_of(given.driver_folder, given.driver_folder_bytes,
+                                "fathom_engine_options.driver_folder");
+    const std::string_view plugin_folder = text_of(
+        given.plugin_folder, given.plugin_folder_bytes, "fathom_engine_options.plugin_folder");
+    if (given.device == FATHOM_DEVICE_CUDA) out.backend = load_plugin("cuda", plugin_folder);
     check_engine_options(out);
     return out;
 }

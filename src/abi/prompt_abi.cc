@@ -66,6 +66,7 @@ int32_t fathom_prompt_create(const fathom_tokenizer* tokenizer,
         made->options.thinking = thinking_of(given.thinking);
         made->options.add_generation_prompt = given.no_generation == 0;
         if (tokenizer != nullptr) {
+            require(tokenizer, "tokenizer");
             const std::string_view name =
                 text_of(given.dialect, given.dialect_bytes, "fathom_prompt_options.dialect");
             made->tokenizer = tokenizer->tokenizer;
@@ -135,5 +136,5 @@ int32_t fathom_prompt_render(const fathom_prompt* prompt, int32_t* ids, uint64_t
 }
 
 void fathom_prompt_release(fathom_prompt* prompt) {
-    guard_release([&] { delete prompt; });
+    guard_release([&] { retire(prompt); });
 }

@@ -12,14 +12,13 @@ int32_t fathom_session_create(fathom_model* model, const fathom_session_options*
         require(model, "model");
         require(session, "session");
         const fathom_session_options given = read_options(options);
-        *session = new fathom_session{Session::create(model->model, given.context)};
+        *session = new fathom_session{{}, Session::create(model->model, given.context)};
     });
 }
 
 void fathom_session_release(fathom_session* session) {
     guard_release([&] {
-        if (session != nullptr) session->session->cancel();
-        delete session;
+        if (const auto owned = retire(session)) owned->session->cancel();
     });
 }
 

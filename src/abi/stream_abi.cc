@@ -59,7 +59,7 @@ int32_t fathom_stream_next(fathom_stream* stream, uint64_t timeout_ns, fathom_ev
 
 // Without the gate: a signal handler may run on a stack that is inside the library already.
 void fathom_stream_cancel(fathom_stream* stream) {
-    if (stream != nullptr) stream->stream->cancel();
+    if (is_live(stream)) stream->stream->cancel();
 }
 
 int32_t fathom_stream_usage(const fathom_stream* stream, fathom_usage* usage,
@@ -89,5 +89,5 @@ int32_t fathom_stream_notify_handle(fathom_stream* stream, int64_t* handle, fath
 }
 
 void fathom_stream_release(fathom_stream* stream) {
-    guard_release([&] { delete stream; });
+    guard_release([&] { retire(stream); });
 }

@@ -16,7 +16,7 @@ int32_t fathom_tokenizer_open(const fathom_source* source, fathom_tokenizer** to
         const Directory folder(folder_of(source));
         std::shared_ptr<const Tokenizer> opened = Tokenizer::open(folder);
         const Dialect* dialect = &detect_dialect(*opened);
-        *tokenizer = new fathom_tokenizer{std::move(opened), dialect};
+        *tokenizer = new fathom_tokenizer{{}, std::move(opened), dialect};
     });
 }
 
@@ -70,5 +70,5 @@ int32_t fathom_tokenizer_describe(const fathom_tokenizer* tokenizer,
 }
 
 void fathom_tokenizer_release(fathom_tokenizer* tokenizer) {
-    guard_release([&] { delete tokenizer; });
+    guard_release([&] { retire(tokenizer); });
 }
