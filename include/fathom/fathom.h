@@ -64,10 +64,11 @@
  * Releasing a handle while another thread uses that same handle is the one thing that you must not
  * do. A handle that was released before is noticed: using it is FATHOM_INVALID_ARGUMENT, releasing
  * it again does nothing, until some 256 other handles were released after it; an error object is no
- * handle and is released once. [T:host stale handles] Hooks that you install (log, progress) are called without any lock held, with the host's own
- * floating-point mode, on the thread of the call or on the engine's, by several threads at once if
- * several load. They must not call back into the library. In a forked child every call fails with FATHOM_BAD_STATE and
- * releases do nothing; call `_exit` there. [T:host fork]
+ * handle and is released once. [T:host stale handles] Hooks that you install (log, progress) are
+ * called without any lock held, with the host's own floating-point mode, on the thread of the call
+ * or on the engine's, by several threads at once if several load. They must not call back into the
+ * library. In a forked child every call fails with FATHOM_BAD_STATE and releases do nothing; call
+ * `_exit` there. [T:host fork]
  *
  * A call of this interface uses less than 64 KiB of the caller's stack. [T:host small stack]
  */
