@@ -24,16 +24,35 @@ std::string errno_text(int code) {
     return concat(name == nullptr ? "unknown error" : name, " (errno ", code, ")");
 }
 
-/// Opens `name` so that resolution cannot leave the folder. openat2 does that in the kernel, links
-/// included; where a sandbox forbids it, links are refused altogether.
+/// What openat2 does, where a sandbox or an old kernel has none: a link is read and followed by
+/// hand, if its target is a plain name, so that every step stays in the folder.
+int open_step_by_step(int folder, std::string name) {
+    constexpr int kLinksMax = 8;
+    for (int links = 0; links <= kLinksMax; ++links) {
+        const int descriptor = openat(folder, name.c_str(),
+                                      O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+        if (descriptor >= 0 || errno != ELOOP) return descriptor;
+        char target[256];  // longer than any plain name
+        const ssize_t bytes = readlinkat(folder, name.c_str(), target, sizeof target);
+        if (bytes < 0) return -1;
+        name.assign(target, static_cast<size_t>(bytes));
+        if (name.find('/') != std::string::npos || name == "..") {
+            errno = EXDEV;
+            return -1;
+        }
+    }
+    errno = ELOOP;
+    return -1;
+}
+
+/// Opens `name` so that resolution cannot leave the folder.
 int open_beneath(int folder, const std::string& name) {
     open_how how{};
     how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
     long descriptor = syscall(SYS_openat2, folder, name.c_str(), &how, sizeof how);
     if (descriptor < 0 && (errno == ENOSYS || errno == EPERM)) {
-        descriptor = openat(folder, name.c_str(),
-                            O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+        descriptor = open_step_by_step(folder, name);
     }
     return static_cast<int>(descriptor);
 }
