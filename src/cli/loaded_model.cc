@@ -11,6 +11,8 @@ namespace {
 
 constexpr Flag kModelFlags[] = {
     {"--model", "FOLDER", "checkpoint folder as published (required)"},
+    {"--device", "KIND", "cpu (default) or cuda"},
+    {"--driver", "FOLDER", "folder of the device's driver (default: the system's)"},
     {"--threads", "N", "computing threads (default: all processors)"},
     {"--cpu", "LEVEL", "auto, scalar, avx2, avx512 or avx512_bf16"},
     {"--deterministic", nullptr, "same tokens whatever else runs"},
@@ -72,8 +74,16 @@ fathom_engine_options engine_options(const CommandLine& line) {
         {"avx2", FATHOM_CPU_AVX2},     {"avx512", FATHOM_CPU_AVX512},
         {"avx512_bf16", FATHOM_CPU_AVX512_BF16},
     };
+    static constexpr std::pair<std::string_view, int32_t> kDevices[] = {
+        {"cpu", FATHOM_DEVICE_CPU}, {"cuda", FATHOM_DEVICE_CUDA}};
     fathom_engine_options options = {};
     options.struct_size = sizeof options;
+    options.device = choice(line, "--device", kDevices);
+    if (line.has("--driver")) {
+        const std::string& folder = line.required("--driver");
+        options.driver_folder = folder.data();
+        options.driver_folder_bytes = folder.size();
+    }
     options.n_threads = static_cast<int32_t>(line.integer("--threads", 0, 1, 1024));
     options.cpu_level = choice(line, "--cpu", kLevels);
     options.deterministic = line.has("--deterministic") ? 1 : 0;

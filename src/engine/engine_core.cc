@@ -24,7 +24,10 @@ BackendOptions backend_options(const EngineOptions& options) {
     return {.n_threads = options.n_threads,
             .deterministic = options.deterministic ? 1 : 0,
             .isa = options.cpu_level,
-            .mla_form = options.mla_form};
+            .mla_form = options.mla_form,
+            .device_index = options.device_index,
+            .driver_folder =
+                options.driver_folder.empty() ? nullptr : options.driver_folder.c_str()};
 }
 
 }  // namespace

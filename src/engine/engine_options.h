@@ -21,9 +21,11 @@ struct EngineOptions {
     uint64_t memory_budget = 0;  // 0: no limit
     uint64_t kv_cache_bytes = 0;  // 0: one session of the model's default context
     LogHook log;
+    const BackendTable* backend = nullptr;  // nullptr: the CPU backend
+    int32_t device_index = 0;
+    std::string driver_folder;  // empty: the system's
 
     MlaForm mla_form = MlaForm::kAuto;
-    const BackendTable* backend = nullptr;  // nullptr: the CPU backend
     uint64_t (*clock)() = nullptr;          // nullptr: monotonic_ns
 };
 

@@ -1,5 +1,6 @@
 #include <catch2/catch_test_macros.hpp>
 
+#include <cstddef>
 #include <cstring>
 #include <vector>
 
@@ -31,7 +32,8 @@ TEST_CASE("abi struct sizes", "[abi]") {
     }
     SECTION("a struct below its first version or of absurd size is refused") {
         for (const uint32_t size : {uint32_t{0}, uint32_t{8},
-                                    uint32_t{sizeof(fathom_engine_options) - 1}, uint32_t{5000},
+                                    uint32_t{offsetof(fathom_engine_options, device) - 1},
+                                    uint32_t{5000},
                                     UINT32_MAX}) {
             fathom_engine_options options = {};
             options.struct_size = size;
