@@ -3,8 +3,8 @@
 Raw.java has one method for each function, Constants.java and Layout.java the rest of the header,
 and each struct that the library fills is a record of the public interface;
 FfmRaw.java and FfmLayouts.java are the calls and the layout as the foreign function interface has
-them, JniRaw.java and fathom_jni_calls.c the same through JNI, with C's own view of the layout
-asserted. A pointer is a long everywhere.
+them, JniRaw.java and fathom_jni_calls.c the same through JNI, and fathom_jni_layout.c asserts the
+layout that C has. A pointer is a long everywhere.
 """
 
 import html
@@ -23,7 +23,7 @@ RECORDS = ("fathom_device_info", "fathom_engine_stats", "fathom_memory_plan",
            "fathom_model_description", "fathom_tokenizer_description",
            "fathom_session_description", "fathom_usage")
 BOOLEANS = ("running", "finished", "adds_bos")
-ENUMS = {"kv_type": "KvType", "device_status": "Status"}
+ENUMS = {"kv_type": "KvType", "device_status": "Status", "kind": "DeviceKind"}
 SCALARS = {"int32_t": "int", "uint32_t": "int", "int64_t": "long", "uint64_t": "long",
            "float": "float", "double": "double"}
 FFM_LAYOUTS = {"int": "JAVA_INT", "long": "JAVA_LONG", "float": "JAVA_FLOAT",
@@ -155,7 +155,8 @@ def record_file(struct):
     return (MARK + "package dev.fathom;\n\nimport dev.fathom.spi.Layout;\n\n"
             + javadoc(struct.doc, tags, indent="")
             + f"public record {name}(\n        " + ",\n        ".join(parts) + ") {\n"
-            f"    static {name} read(Struct struct) {{\n        return new {name}(\n                "
+            f"    static {name} read(Struct struct) {{\n"
+            f"        return new {name}(\n                "
             + ",\n                ".join(reads) + ");\n    }\n}\n")
 
 
@@ -171,13 +172,13 @@ def ffm_raw_file(header):
         layouts = [FFM_LAYOUTS[java_type(p.type)] for p in function.parameters]
         result = java_type(function.returns)
         if result == "void":
-            descriptor = listed("FunctionDescriptor.ofVoid", layouts, ");\n", " " * 20)
+            head = "FunctionDescriptor.ofVoid"
         else:
-            descriptor = listed("FunctionDescriptor.of", [FFM_LAYOUTS[result]] + layouts, ");\n",
-                                " " * 20)
+            head = "FunctionDescriptor.of"
+            layouts.insert(0, FFM_LAYOUTS[result])
+        descriptor = listed(" " * 20 + head, layouts, ");\n", " " * 24)
         out.append(f"    private static final MethodHandle {constant(function.name)} =\n"
-                   f"            FfmLibrary.handle(\"{function.name}\",\n                    "
-                   + descriptor)
+                   f"            FfmLibrary.handle(\"{function.name}\",\n{descriptor}")
     for function in header.functions:
         result = java_type(function.returns)
         cast = "" if result == "void" else f"return ({result}) "
@@ -201,7 +202,7 @@ def ffm_layouts_file(header):
            "import dev.fathom.spi.Layout;\nimport java.lang.foreign.MemoryLayout;\n"
            "import java.lang.foreign.MemoryLayout.PathElement;\n"
            "import java.lang.foreign.StructLayout;\n\n"
-           "/** The layout as the linker of this JVM has it, to be compared with {@link Layout}. */\n"
+           "/** The layout as this JVM's linker has it, to be compared with {@link Layout}. */\n"
            "final class FfmLayouts {\n    private FfmLayouts() {}\n\n"
            "    private static boolean at(StructLayout struct, String field, long offset) {\n"
            "        return struct.byteOffset(PathElement.groupElement(field)) == offset;\n    }\n\n"
@@ -246,47 +247,50 @@ def jni_raw_file(header):
     return "".join(out).rstrip("\n") + "\n}\n"
 
 
-def shim_file(header):
+def shim_layout_file(header):
+    out = [MARK, "#include <fathom/fathom.h>\n#include <stddef.h>\n\n"
+           "// The layout that dev.fathom.spi.Layout has, as the compiler has it.\n"
+           "#define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type)\n"
+           "#define AT(type, field, bytes) \\\n"
+           "    _Static_assert(offsetof(type, field) == (bytes), #type \".\" #field)\n"]
+    for struct in header.structs:
+        out.append(f"\nSIZE({struct.name}, {struct.size});\n")
+        out += [f"AT({struct.name}, {field.name}, {field.offset});\n" for field in struct.fields]
+    return "".join(out)
+
+
+def shim_calls_file(header):
     out = [MARK, '#include "fathom_jni.h"\n\n#include <dlfcn.h>\n#include <fathom/fathom.h>\n'
            "#include <jni.h>\n#include <stddef.h>\n#include <stdint.h>\n\n"
-           "// The layout that dev.fathom.spi.Layout has, as the compiler has it.\n"]
-    for struct in header.structs:
-        out.append(f"_Static_assert(sizeof({struct.name}) == {struct.size}, \"{struct.name}\");\n")
-        for field in struct.fields:
-            out.append(f"_Static_assert(offsetof({struct.name}, {field.name}) == {field.offset},\n"
-                       f"               \"{struct.name}.{field.name}\");\n")
-    out.append("\n// The functions of the library that was opened; the process has one.\n"
-               "static struct {\n")
+           "// The functions of the library that was opened; the process has one.\n"
+           "static struct {\n"]
     for function in header.functions:
         out.append(f"    __typeof__({function.name})* {function.name[7:]};\n")
     out.append("} calls;\n\n// Their names and the places for their addresses.\n"
                "static const struct {\n    const char* name;\n    void* slot;\n} symbols[] = {\n")
     for function in header.functions:
         out.append(f"    {{\"{function.name}\", &calls.{function.name[7:]}}},\n")
-    out.append("};\n\n// The name of a function that the library lacks, or NULL when all are there.\n"
+    out.append("};\n\n"
+               "// The name of a function that the library lacks, or NULL when all are there.\n"
                "const char* fathom_jni_resolve(void* library) {\n"
                "    for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; ++i) {\n"
                "        void* address = dlsym(library, symbols[i].name);\n"
                "        if (address == NULL) return symbols[i].name;\n"
                "        *(void**)symbols[i].slot = address;\n    }\n    return NULL;\n}\n")
     for function in header.functions:
-        result = {"void": "void", "int": "jint", "long": "jlong", "float": "jfloat",
-                  "double": "jdouble"}[java_type(function.returns)]
+        result = java_type(function.returns)
+        result = result if result == "void" else "j" + result
         declared = ["JNIEnv* env", "jobject self"]
         passed = []
         for p in function.parameters:
             declared.append(f"j{java_type(p.type)} {p.name}")
             passed.append(f"({p.type})(intptr_t){p.name}" if "*" in p.type else
                           f"({p.type}){p.name}")
-        call = listed(f"calls.{function.name[7:]}", passed, "", " " * 8)
-        if "*" in function.returns:
-            call = f"(jlong)(intptr_t){call}"
-        elif result != "void":
-            call = f"({result}){call}"
-        out.append("\n" + listed(f"JNIEXPORT {result} JNICALL\nJava_dev_fathom_jni_JniRaw_"
-                                 f"{camel(function.name)}", declared, " {\n", " " * 8))
-        out.append("    (void)env;\n    (void)self;\n"
-                   f"    {'' if result == 'void' else 'return '}{call};\n}}\n")
+        head = "" if result == "void" else f"return ({result})"
+        head += "(intptr_t)" if "*" in function.returns else ""
+        out.append(f"\nJNIEXPORT {result} JNICALL\n" + listed(
+            f"Java_dev_fathom_jni_JniRaw_{camel(function.name)}", declared, " {\n", " " * 8))
+        out.append(listed(f"    {head}calls.{function.name[7:]}", passed, ";\n}\n", " " * 8))
     return "".join(out)
 
 
@@ -302,5 +306,6 @@ def emit(header):
         FFM + "FfmRaw.java": ffm_raw_file(header),
         FFM + "FfmLayouts.java": ffm_layouts_file(header),
         JNI + "JniRaw.java": jni_raw_file(header),
-        SHIM + "fathom_jni_calls.c": shim_file(header),
+        SHIM + "fathom_jni_layout.c": shim_layout_file(header),
+        SHIM + "fathom_jni_calls.c": shim_calls_file(header),
     }

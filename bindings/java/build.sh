@@ -39,7 +39,7 @@ fi
 # The shim for JNI, into the folder that becomes the natives jar.
 build_shim() {
     mkdir -p "$natives"
-    gcc -std=c11 -O2 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden \
+    gcc -std=c11 -O2 -Wall -Wextra -Wno-unused-parameter -Werror -fPIC -shared -fvisibility=hidden \
         -I"$repository/include" -I"$java17/include" -I"$java17/include/linux" \
         "$java_folder"/fathom-jni/src/main/c/*.c -o "$natives/libfathom_jni.so.part" &&
         mv "$natives/libfathom_jni.so.part" "$natives/libfathom_jni.so"

@@ -34,7 +34,6 @@ JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM* vm, void* reserved) {
 
 JNIEXPORT jstring JNICALL
 Java_dev_fathom_jni_JniNative_open(JNIEnv* env, jclass self, jstring path) {
-    (void)self;
     const char* name = (*env)->GetStringUTFChars(env, path, NULL);
     if (name == NULL) return NULL;
     void* library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
@@ -49,28 +48,23 @@ Java_dev_fathom_jni_JniNative_open(JNIEnv* env, jclass self, jstring path) {
 
 JNIEXPORT jlong JNICALL
 Java_dev_fathom_jni_JniNative_address(JNIEnv* env, jobject self, jobject buffer) {
-    (void)self;
     return (jlong)(intptr_t)(*env)->GetDirectBufferAddress(env, buffer);
 }
 
 JNIEXPORT void JNICALL
 Java_dev_fathom_jni_JniNative_copy__J_3B(JNIEnv* env, jobject self, jlong from, jbyteArray to) {
-    (void)self;
     const jsize count = (*env)->GetArrayLength(env, to);
     (*env)->SetByteArrayRegion(env, to, 0, count, (const jbyte*)(intptr_t)from);
 }
 
 JNIEXPORT void JNICALL
 Java_dev_fathom_jni_JniNative_copy__J_3I(JNIEnv* env, jobject self, jlong from, jintArray to) {
-    (void)self;
     const jsize count = (*env)->GetArrayLength(env, to);
     (*env)->SetIntArrayRegion(env, to, 0, count, (const jint*)(intptr_t)from);
 }
 
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniNative_length(JNIEnv* env, jclass self, jlong text) {
-    (void)env;
-    (void)self;
     return (jint)strlen((const char*)(intptr_t)text);
 }
 
@@ -118,22 +112,16 @@ static int32_t on_progress(void* user_data, uint64_t bytes_done, uint64_t bytes_
 
 JNIEXPORT jlong JNICALL
 Java_dev_fathom_jni_JniNative_logFunction(JNIEnv* env, jobject self) {
-    (void)env;
-    (void)self;
     return (jlong)(intptr_t)on_log;
 }
 
 JNIEXPORT jlong JNICALL
 Java_dev_fathom_jni_JniNative_progressFunction(JNIEnv* env, jobject self) {
-    (void)env;
-    (void)self;
     return (jlong)(intptr_t)on_progress;
 }
 
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniNative_pollCreate(JNIEnv* env, jobject self) {
-    (void)env;
-    (void)self;
     const int poll = epoll_create1(EPOLL_CLOEXEC);
     return poll < 0 ? -errno : poll;
 }
@@ -141,8 +129,6 @@ Java_dev_fathom_jni_JniNative_pollCreate(JNIEnv* env, jobject self) {
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniNative_pollControl(
         JNIEnv* env, jobject self, jint poll, jint operation, jint descriptor) {
-    (void)env;
-    (void)self;
     struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data = {.fd = descriptor}};
     return epoll_ctl(poll, operation, descriptor, &event) == 0 ? 0 : -errno;
 }
@@ -150,7 +136,6 @@ Java_dev_fathom_jni_JniNative_pollControl(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniNative_pollWait(
         JNIEnv* env, jobject self, jint poll, jintArray descriptors) {
-    (void)self;
     struct epoll_event events[kEventsMax];
     jint found[kEventsMax];
     const jsize room = (*env)->GetArrayLength(env, descriptors);

@@ -7,330 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The layout that dev.fathom.spi.Layout has, as the compiler has it.
-_Static_assert(sizeof(fathom_device_info) == 160, "fathom_device_info");
-_Static_assert(offsetof(fathom_device_info, struct_size) == 0,
-               "fathom_device_info.struct_size");
-_Static_assert(offsetof(fathom_device_info, kind) == 4,
-               "fathom_device_info.kind");
-_Static_assert(offsetof(fathom_device_info, index) == 8,
-               "fathom_device_info.index");
-_Static_assert(offsetof(fathom_device_info, n_processors) == 12,
-               "fathom_device_info.n_processors");
-_Static_assert(offsetof(fathom_device_info, memory_total) == 16,
-               "fathom_device_info.memory_total");
-_Static_assert(offsetof(fathom_device_info, memory_available) == 24,
-               "fathom_device_info.memory_available");
-_Static_assert(offsetof(fathom_device_info, name) == 32,
-               "fathom_device_info.name");
-_Static_assert(offsetof(fathom_device_info, level) == 128,
-               "fathom_device_info.level");
-_Static_assert(sizeof(fathom_engine_options) == 64, "fathom_engine_options");
-_Static_assert(offsetof(fathom_engine_options, struct_size) == 0,
-               "fathom_engine_options.struct_size");
-_Static_assert(offsetof(fathom_engine_options, mode) == 4,
-               "fathom_engine_options.mode");
-_Static_assert(offsetof(fathom_engine_options, n_threads) == 8,
-               "fathom_engine_options.n_threads");
-_Static_assert(offsetof(fathom_engine_options, cpu_level) == 12,
-               "fathom_engine_options.cpu_level");
-_Static_assert(offsetof(fathom_engine_options, deterministic) == 16,
-               "fathom_engine_options.deterministic");
-_Static_assert(offsetof(fathom_engine_options, max_batch_rows) == 20,
-               "fathom_engine_options.max_batch_rows");
-_Static_assert(offsetof(fathom_engine_options, max_sequences) == 24,
-               "fathom_engine_options.max_sequences");
-_Static_assert(offsetof(fathom_engine_options, reserved) == 28,
-               "fathom_engine_options.reserved");
-_Static_assert(offsetof(fathom_engine_options, memory_budget) == 32,
-               "fathom_engine_options.memory_budget");
-_Static_assert(offsetof(fathom_engine_options, kv_cache_bytes) == 40,
-               "fathom_engine_options.kv_cache_bytes");
-_Static_assert(offsetof(fathom_engine_options, log) == 48,
-               "fathom_engine_options.log");
-_Static_assert(offsetof(fathom_engine_options, log_user_data) == 56,
-               "fathom_engine_options.log_user_data");
-_Static_assert(sizeof(fathom_engine_stats) == 104, "fathom_engine_stats");
-_Static_assert(offsetof(fathom_engine_stats, struct_size) == 0,
-               "fathom_engine_stats.struct_size");
-_Static_assert(offsetof(fathom_engine_stats, device_status) == 4,
-               "fathom_engine_stats.device_status");
-_Static_assert(offsetof(fathom_engine_stats, n_models) == 8,
-               "fathom_engine_stats.n_models");
-_Static_assert(offsetof(fathom_engine_stats, n_sessions) == 16,
-               "fathom_engine_stats.n_sessions");
-_Static_assert(offsetof(fathom_engine_stats, n_waiting) == 24,
-               "fathom_engine_stats.n_waiting");
-_Static_assert(offsetof(fathom_engine_stats, n_running) == 32,
-               "fathom_engine_stats.n_running");
-_Static_assert(offsetof(fathom_engine_stats, kv_pages) == 40,
-               "fathom_engine_stats.kv_pages");
-_Static_assert(offsetof(fathom_engine_stats, kv_pages_used) == 48,
-               "fathom_engine_stats.kv_pages_used");
-_Static_assert(offsetof(fathom_engine_stats, n_steps) == 56,
-               "fathom_engine_stats.n_steps");
-_Static_assert(offsetof(fathom_engine_stats, prefill_tokens) == 64,
-               "fathom_engine_stats.prefill_tokens");
-_Static_assert(offsetof(fathom_engine_stats, decode_tokens) == 72,
-               "fathom_engine_stats.decode_tokens");
-_Static_assert(offsetof(fathom_engine_stats, memory_bytes) == 80,
-               "fathom_engine_stats.memory_bytes");
-_Static_assert(offsetof(fathom_engine_stats, step_ns_total) == 88,
-               "fathom_engine_stats.step_ns_total");
-_Static_assert(offsetof(fathom_engine_stats, backend_ns_total) == 96,
-               "fathom_engine_stats.backend_ns_total");
-_Static_assert(sizeof(fathom_source) == 24, "fathom_source");
-_Static_assert(offsetof(fathom_source, struct_size) == 0,
-               "fathom_source.struct_size");
-_Static_assert(offsetof(fathom_source, reserved) == 4,
-               "fathom_source.reserved");
-_Static_assert(offsetof(fathom_source, path) == 8,
-               "fathom_source.path");
-_Static_assert(offsetof(fathom_source, path_bytes) == 16,
-               "fathom_source.path_bytes");
-_Static_assert(sizeof(fathom_model_options) == 48, "fathom_model_options");
-_Static_assert(offsetof(fathom_model_options, struct_size) == 0,
-               "fathom_model_options.struct_size");
-_Static_assert(offsetof(fathom_model_options, kv_type) == 4,
-               "fathom_model_options.kv_type");
-_Static_assert(offsetof(fathom_model_options, context) == 8,
-               "fathom_model_options.context");
-_Static_assert(offsetof(fathom_model_options, dialect) == 16,
-               "fathom_model_options.dialect");
-_Static_assert(offsetof(fathom_model_options, dialect_bytes) == 24,
-               "fathom_model_options.dialect_bytes");
-_Static_assert(offsetof(fathom_model_options, progress) == 32,
-               "fathom_model_options.progress");
-_Static_assert(offsetof(fathom_model_options, progress_user_data) == 40,
-               "fathom_model_options.progress_user_data");
-_Static_assert(sizeof(fathom_memory_plan) == 88, "fathom_memory_plan");
-_Static_assert(offsetof(fathom_memory_plan, struct_size) == 0,
-               "fathom_memory_plan.struct_size");
-_Static_assert(offsetof(fathom_memory_plan, kv_type) == 4,
-               "fathom_memory_plan.kv_type");
-_Static_assert(offsetof(fathom_memory_plan, weight_bytes) == 8,
-               "fathom_memory_plan.weight_bytes");
-_Static_assert(offsetof(fathom_memory_plan, workspace_bytes) == 16,
-               "fathom_memory_plan.workspace_bytes");
-_Static_assert(offsetof(fathom_memory_plan, kv_cache_bytes) == 24,
-               "fathom_memory_plan.kv_cache_bytes");
-_Static_assert(offsetof(fathom_memory_plan, total_bytes) == 32,
-               "fathom_memory_plan.total_bytes");
-_Static_assert(offsetof(fathom_memory_plan, kv_bytes_per_token) == 40,
-               "fathom_memory_plan.kv_bytes_per_token");
-_Static_assert(offsetof(fathom_memory_plan, mha_bytes_per_token) == 48,
-               "fathom_memory_plan.mha_bytes_per_token");
-_Static_assert(offsetof(fathom_memory_plan, context) == 56,
-               "fathom_memory_plan.context");
-_Static_assert(offsetof(fathom_memory_plan, parameters) == 64,
-               "fathom_memory_plan.parameters");
-_Static_assert(offsetof(fathom_memory_plan, active_parameters) == 72,
-               "fathom_memory_plan.active_parameters");
-_Static_assert(offsetof(fathom_memory_plan, file_bytes) == 80,
-               "fathom_memory_plan.file_bytes");
-_Static_assert(sizeof(fathom_model_description) == 176, "fathom_model_description");
-_Static_assert(offsetof(fathom_model_description, struct_size) == 0,
-               "fathom_model_description.struct_size");
-_Static_assert(offsetof(fathom_model_description, n_layers) == 4,
-               "fathom_model_description.n_layers");
-_Static_assert(offsetof(fathom_model_description, n_routed_experts) == 8,
-               "fathom_model_description.n_routed_experts");
-_Static_assert(offsetof(fathom_model_description, n_active_experts) == 12,
-               "fathom_model_description.n_active_experts");
-_Static_assert(offsetof(fathom_model_description, hidden_size) == 16,
-               "fathom_model_description.hidden_size");
-_Static_assert(offsetof(fathom_model_description, vocabulary_rows) == 20,
-               "fathom_model_description.vocabulary_rows");
-_Static_assert(offsetof(fathom_model_description, n_heads) == 24,
-               "fathom_model_description.n_heads");
-_Static_assert(offsetof(fathom_model_description, kv_type) == 28,
-               "fathom_model_description.kv_type");
-_Static_assert(offsetof(fathom_model_description, context) == 32,
-               "fathom_model_description.context");
-_Static_assert(offsetof(fathom_model_description, parameters) == 40,
-               "fathom_model_description.parameters");
-_Static_assert(offsetof(fathom_model_description, active_parameters) == 48,
-               "fathom_model_description.active_parameters");
-_Static_assert(offsetof(fathom_model_description, weight_bytes) == 56,
-               "fathom_model_description.weight_bytes");
-_Static_assert(offsetof(fathom_model_description, workspace_bytes) == 64,
-               "fathom_model_description.workspace_bytes");
-_Static_assert(offsetof(fathom_model_description, kv_cache_bytes) == 72,
-               "fathom_model_description.kv_cache_bytes");
-_Static_assert(offsetof(fathom_model_description, kv_bytes_per_token) == 80,
-               "fathom_model_description.kv_bytes_per_token");
-_Static_assert(offsetof(fathom_model_description, fingerprint) == 88,
-               "fathom_model_description.fingerprint");
-_Static_assert(offsetof(fathom_model_description, architecture) == 96,
-               "fathom_model_description.architecture");
-_Static_assert(offsetof(fathom_model_description, dialect) == 144,
-               "fathom_model_description.dialect");
-_Static_assert(sizeof(fathom_tokenizer_description) == 64, "fathom_tokenizer_description");
-_Static_assert(offsetof(fathom_tokenizer_description, struct_size) == 0,
-               "fathom_tokenizer_description.struct_size");
-_Static_assert(offsetof(fathom_tokenizer_description, n_tokens) == 4,
-               "fathom_tokenizer_description.n_tokens");
-_Static_assert(offsetof(fathom_tokenizer_description, bos_id) == 8,
-               "fathom_tokenizer_description.bos_id");
-_Static_assert(offsetof(fathom_tokenizer_description, eos_id) == 12,
-               "fathom_tokenizer_description.eos_id");
-_Static_assert(offsetof(fathom_tokenizer_description, pad_id) == 16,
-               "fathom_tokenizer_description.pad_id");
-_Static_assert(offsetof(fathom_tokenizer_description, adds_bos) == 20,
-               "fathom_tokenizer_description.adds_bos");
-_Static_assert(offsetof(fathom_tokenizer_description, fingerprint) == 24,
-               "fathom_tokenizer_description.fingerprint");
-_Static_assert(offsetof(fathom_tokenizer_description, dialect) == 32,
-               "fathom_tokenizer_description.dialect");
-_Static_assert(sizeof(fathom_prompt_options) == 32, "fathom_prompt_options");
-_Static_assert(offsetof(fathom_prompt_options, struct_size) == 0,
-               "fathom_prompt_options.struct_size");
-_Static_assert(offsetof(fathom_prompt_options, thinking) == 4,
-               "fathom_prompt_options.thinking");
-_Static_assert(offsetof(fathom_prompt_options, no_generation) == 8,
-               "fathom_prompt_options.no_generation");
-_Static_assert(offsetof(fathom_prompt_options, reserved) == 12,
-               "fathom_prompt_options.reserved");
-_Static_assert(offsetof(fathom_prompt_options, dialect) == 16,
-               "fathom_prompt_options.dialect");
-_Static_assert(offsetof(fathom_prompt_options, dialect_bytes) == 24,
-               "fathom_prompt_options.dialect_bytes");
-_Static_assert(sizeof(fathom_message) == 40, "fathom_message");
-_Static_assert(offsetof(fathom_message, struct_size) == 0,
-               "fathom_message.struct_size");
-_Static_assert(offsetof(fathom_message, role) == 4,
-               "fathom_message.role");
-_Static_assert(offsetof(fathom_message, text) == 8,
-               "fathom_message.text");
-_Static_assert(offsetof(fathom_message, text_bytes) == 16,
-               "fathom_message.text_bytes");
-_Static_assert(offsetof(fathom_message, reasoning) == 24,
-               "fathom_message.reasoning");
-_Static_assert(offsetof(fathom_message, reasoning_bytes) == 32,
-               "fathom_message.reasoning_bytes");
-_Static_assert(sizeof(fathom_session_options) == 16, "fathom_session_options");
-_Static_assert(offsetof(fathom_session_options, struct_size) == 0,
-               "fathom_session_options.struct_size");
-_Static_assert(offsetof(fathom_session_options, reserved) == 4,
-               "fathom_session_options.reserved");
-_Static_assert(offsetof(fathom_session_options, context) == 8,
-               "fathom_session_options.context");
-_Static_assert(sizeof(fathom_session_description) == 32, "fathom_session_description");
-_Static_assert(offsetof(fathom_session_description, struct_size) == 0,
-               "fathom_session_description.struct_size");
-_Static_assert(offsetof(fathom_session_description, running) == 4,
-               "fathom_session_description.running");
-_Static_assert(offsetof(fathom_session_description, n_tokens) == 8,
-               "fathom_session_description.n_tokens");
-_Static_assert(offsetof(fathom_session_description, context) == 16,
-               "fathom_session_description.context");
-_Static_assert(offsetof(fathom_session_description, kv_bytes) == 24,
-               "fathom_session_description.kv_bytes");
-_Static_assert(sizeof(fathom_logit_bias) == 8, "fathom_logit_bias");
-_Static_assert(offsetof(fathom_logit_bias, token) == 0,
-               "fathom_logit_bias.token");
-_Static_assert(offsetof(fathom_logit_bias, bias) == 4,
-               "fathom_logit_bias.bias");
-_Static_assert(sizeof(fathom_text) == 16, "fathom_text");
-_Static_assert(offsetof(fathom_text, data) == 0,
-               "fathom_text.data");
-_Static_assert(offsetof(fathom_text, bytes) == 8,
-               "fathom_text.bytes");
-_Static_assert(sizeof(fathom_generate_options) == 112, "fathom_generate_options");
-_Static_assert(offsetof(fathom_generate_options, struct_size) == 0,
-               "fathom_generate_options.struct_size");
-_Static_assert(offsetof(fathom_generate_options, flags) == 4,
-               "fathom_generate_options.flags");
-_Static_assert(offsetof(fathom_generate_options, max_tokens) == 8,
-               "fathom_generate_options.max_tokens");
-_Static_assert(offsetof(fathom_generate_options, temperature) == 16,
-               "fathom_generate_options.temperature");
-_Static_assert(offsetof(fathom_generate_options, top_k) == 20,
-               "fathom_generate_options.top_k");
-_Static_assert(offsetof(fathom_generate_options, top_p) == 24,
-               "fathom_generate_options.top_p");
-_Static_assert(offsetof(fathom_generate_options, min_p) == 28,
-               "fathom_generate_options.min_p");
-_Static_assert(offsetof(fathom_generate_options, repetition_penalty) == 32,
-               "fathom_generate_options.repetition_penalty");
-_Static_assert(offsetof(fathom_generate_options, presence_penalty) == 36,
-               "fathom_generate_options.presence_penalty");
-_Static_assert(offsetof(fathom_generate_options, frequency_penalty) == 40,
-               "fathom_generate_options.frequency_penalty");
-_Static_assert(offsetof(fathom_generate_options, logprobs) == 44,
-               "fathom_generate_options.logprobs");
-_Static_assert(offsetof(fathom_generate_options, seed) == 48,
-               "fathom_generate_options.seed");
-_Static_assert(offsetof(fathom_generate_options, logit_bias) == 56,
-               "fathom_generate_options.logit_bias");
-_Static_assert(offsetof(fathom_generate_options, n_logit_bias) == 64,
-               "fathom_generate_options.n_logit_bias");
-_Static_assert(offsetof(fathom_generate_options, stop) == 72,
-               "fathom_generate_options.stop");
-_Static_assert(offsetof(fathom_generate_options, n_stop) == 80,
-               "fathom_generate_options.n_stop");
-_Static_assert(offsetof(fathom_generate_options, stop_ids) == 88,
-               "fathom_generate_options.stop_ids");
-_Static_assert(offsetof(fathom_generate_options, n_stop_ids) == 96,
-               "fathom_generate_options.n_stop_ids");
-_Static_assert(offsetof(fathom_generate_options, deadline_ns) == 104,
-               "fathom_generate_options.deadline_ns");
-_Static_assert(sizeof(fathom_logprob) == 16, "fathom_logprob");
-_Static_assert(offsetof(fathom_logprob, token) == 0,
-               "fathom_logprob.token");
-_Static_assert(offsetof(fathom_logprob, position) == 4,
-               "fathom_logprob.position");
-_Static_assert(offsetof(fathom_logprob, logprob) == 8,
-               "fathom_logprob.logprob");
-_Static_assert(offsetof(fathom_logprob, n_above) == 12,
-               "fathom_logprob.n_above");
-_Static_assert(sizeof(fathom_event) == 88, "fathom_event");
-_Static_assert(offsetof(fathom_event, struct_size) == 0,
-               "fathom_event.struct_size");
-_Static_assert(offsetof(fathom_event, type) == 4,
-               "fathom_event.type");
-_Static_assert(offsetof(fathom_event, sequence) == 8,
-               "fathom_event.sequence");
-_Static_assert(offsetof(fathom_event, text) == 16,
-               "fathom_event.text");
-_Static_assert(offsetof(fathom_event, text_bytes) == 24,
-               "fathom_event.text_bytes");
-_Static_assert(offsetof(fathom_event, ids) == 32,
-               "fathom_event.ids");
-_Static_assert(offsetof(fathom_event, n_ids) == 40,
-               "fathom_event.n_ids");
-_Static_assert(offsetof(fathom_event, logprobs) == 48,
-               "fathom_event.logprobs");
-_Static_assert(offsetof(fathom_event, n_logprobs) == 56,
-               "fathom_event.n_logprobs");
-_Static_assert(offsetof(fathom_event, tokens_done) == 64,
-               "fathom_event.tokens_done");
-_Static_assert(offsetof(fathom_event, tokens_total) == 72,
-               "fathom_event.tokens_total");
-_Static_assert(offsetof(fathom_event, finish_reason) == 80,
-               "fathom_event.finish_reason");
-_Static_assert(offsetof(fathom_event, status) == 84,
-               "fathom_event.status");
-_Static_assert(sizeof(fathom_usage) == 64, "fathom_usage");
-_Static_assert(offsetof(fathom_usage, struct_size) == 0,
-               "fathom_usage.struct_size");
-_Static_assert(offsetof(fathom_usage, finished) == 4,
-               "fathom_usage.finished");
-_Static_assert(offsetof(fathom_usage, prompt_fresh) == 8,
-               "fathom_usage.prompt_fresh");
-_Static_assert(offsetof(fathom_usage, prompt_cached) == 16,
-               "fathom_usage.prompt_cached");
-_Static_assert(offsetof(fathom_usage, reasoning_tokens) == 24,
-               "fathom_usage.reasoning_tokens");
-_Static_assert(offsetof(fathom_usage, output_tokens) == 32,
-               "fathom_usage.output_tokens");
-_Static_assert(offsetof(fathom_usage, queue_ns) == 40,
-               "fathom_usage.queue_ns");
-_Static_assert(offsetof(fathom_usage, prefill_ns) == 48,
-               "fathom_usage.prefill_ns");
-_Static_assert(offsetof(fathom_usage, decode_ns) == 56,
-               "fathom_usage.decode_ns");
-
 // The functions of the library that was opened; the process has one.
 static struct {
     __typeof__(fathom_abi_version)* abi_version;
@@ -444,87 +120,59 @@ const char* fathom_jni_resolve(void* library) {
 
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_abiVersion(JNIEnv* env, jobject self) {
-    (void)env;
-    (void)self;
     return (jint)calls.abi_version();
 }
 
 JNIEXPORT jlong JNICALL
 Java_dev_fathom_jni_JniRaw_buildInfoJson(JNIEnv* env, jobject self) {
-    (void)env;
-    (void)self;
     return (jlong)(intptr_t)calls.build_info_json();
 }
 
 JNIEXPORT jint JNICALL
-Java_dev_fathom_jni_JniRaw_featureSupported(
-        JNIEnv* env, jobject self, jlong name) {
-    (void)env;
-    (void)self;
+Java_dev_fathom_jni_JniRaw_featureSupported(JNIEnv* env, jobject self, jlong name) {
     return (jint)calls.feature_supported((const char*)(intptr_t)name);
 }
 
 JNIEXPORT jlong JNICALL
-Java_dev_fathom_jni_JniRaw_statusName(
-        JNIEnv* env, jobject self, jint status) {
-    (void)env;
-    (void)self;
+Java_dev_fathom_jni_JniRaw_statusName(JNIEnv* env, jobject self, jint status) {
     return (jlong)(intptr_t)calls.status_name((int32_t)status);
 }
 
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_structInit(
         JNIEnv* env, jobject self, jlong structure, jint id, jint size) {
-    (void)env;
-    (void)self;
     return (jint)calls.struct_init((void*)(intptr_t)structure, (uint32_t)id, (uint32_t)size);
 }
 
 JNIEXPORT jlong JNICALL
-Java_dev_fathom_jni_JniRaw_bufferData(
-        JNIEnv* env, jobject self, jlong buffer, jlong bytes) {
-    (void)env;
-    (void)self;
-    return (jlong)(intptr_t)calls.buffer_data((const fathom_buffer*)(intptr_t)buffer, (uint64_t*)(intptr_t)bytes);
+Java_dev_fathom_jni_JniRaw_bufferData(JNIEnv* env, jobject self, jlong buffer, jlong bytes) {
+    return (jlong)(intptr_t)calls.buffer_data(
+        (const fathom_buffer*)(intptr_t)buffer, (uint64_t*)(intptr_t)bytes);
 }
 
 JNIEXPORT void JNICALL
-Java_dev_fathom_jni_JniRaw_bufferRelease(
-        JNIEnv* env, jobject self, jlong buffer) {
-    (void)env;
-    (void)self;
+Java_dev_fathom_jni_JniRaw_bufferRelease(JNIEnv* env, jobject self, jlong buffer) {
     calls.buffer_release((fathom_buffer*)(intptr_t)buffer);
 }
 
 JNIEXPORT jint JNICALL
-Java_dev_fathom_jni_JniRaw_errorCode(
-        JNIEnv* env, jobject self, jlong error) {
-    (void)env;
-    (void)self;
+Java_dev_fathom_jni_JniRaw_errorCode(JNIEnv* env, jobject self, jlong error) {
     return (jint)calls.error_code((const fathom_error*)(intptr_t)error);
 }
 
 JNIEXPORT jlong JNICALL
-Java_dev_fathom_jni_JniRaw_errorMessage(
-        JNIEnv* env, jobject self, jlong error) {
-    (void)env;
-    (void)self;
+Java_dev_fathom_jni_JniRaw_errorMessage(JNIEnv* env, jobject self, jlong error) {
     return (jlong)(intptr_t)calls.error_message((const fathom_error*)(intptr_t)error);
 }
 
 JNIEXPORT void JNICALL
-Java_dev_fathom_jni_JniRaw_errorRelease(
-        JNIEnv* env, jobject self, jlong error) {
-    (void)env;
-    (void)self;
+Java_dev_fathom_jni_JniRaw_errorRelease(JNIEnv* env, jobject self, jlong error) {
     calls.error_release((fathom_error*)(intptr_t)error);
 }
 
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_devicesQuery(
         JNIEnv* env, jobject self, jlong devices, jlong count, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.devices_query(
         (fathom_device_info*)(intptr_t)devices, (uint32_t*)(intptr_t)count,
         (fathom_error**)(intptr_t)error);
@@ -533,26 +181,19 @@ Java_dev_fathom_jni_JniRaw_devicesQuery(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_engineCreate(
         JNIEnv* env, jobject self, jlong options, jlong engine, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.engine_create(
         (const fathom_engine_options*)(intptr_t)options, (fathom_engine**)(intptr_t)engine,
         (fathom_error**)(intptr_t)error);
 }
 
 JNIEXPORT void JNICALL
-Java_dev_fathom_jni_JniRaw_engineRelease(
-        JNIEnv* env, jobject self, jlong engine) {
-    (void)env;
-    (void)self;
+Java_dev_fathom_jni_JniRaw_engineRelease(JNIEnv* env, jobject self, jlong engine) {
     calls.engine_release((fathom_engine*)(intptr_t)engine);
 }
 
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_engineShutdown(
         JNIEnv* env, jobject self, jlong engine, jlong timeout_ns, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.engine_shutdown(
         (fathom_engine*)(intptr_t)engine, (uint64_t)timeout_ns, (fathom_error**)(intptr_t)error);
 }
@@ -560,8 +201,6 @@ Java_dev_fathom_jni_JniRaw_engineShutdown(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_engineStep(
         JNIEnv* env, jobject self, jlong engine, jlong budget_ns, jlong more, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.engine_step(
         (fathom_engine*)(intptr_t)engine, (uint64_t)budget_ns, (int32_t*)(intptr_t)more,
         (fathom_error**)(intptr_t)error);
@@ -571,8 +210,6 @@ JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_engineWaitAny(
         JNIEnv* env, jobject self, jlong engine, jlong streams, jint n_streams, jlong timeout_ns,
         jlong ready, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.engine_wait_any(
         (fathom_engine*)(intptr_t)engine, (fathom_stream* const*)(intptr_t)streams,
         (uint32_t)n_streams, (uint64_t)timeout_ns, (uint32_t*)(intptr_t)ready,
@@ -582,8 +219,6 @@ Java_dev_fathom_jni_JniRaw_engineWaitAny(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_engineStatsRead(
         JNIEnv* env, jobject self, jlong engine, jlong stats, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.engine_stats_read(
         (fathom_engine*)(intptr_t)engine, (fathom_engine_stats*)(intptr_t)stats,
         (fathom_error**)(intptr_t)error);
@@ -593,8 +228,6 @@ JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_modelEstimate(
         JNIEnv* env, jobject self, jlong engine_options, jlong source, jlong model_options,
         jlong plan, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.model_estimate(
         (const fathom_engine_options*)(intptr_t)engine_options,
         (const fathom_source*)(intptr_t)source,
@@ -606,8 +239,6 @@ JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_modelLoad(
         JNIEnv* env, jobject self, jlong engine, jlong source, jlong options, jlong model,
         jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.model_load(
         (fathom_engine*)(intptr_t)engine, (const fathom_source*)(intptr_t)source,
         (const fathom_model_options*)(intptr_t)options, (fathom_model**)(intptr_t)model,
@@ -615,18 +246,13 @@ Java_dev_fathom_jni_JniRaw_modelLoad(
 }
 
 JNIEXPORT void JNICALL
-Java_dev_fathom_jni_JniRaw_modelRelease(
-        JNIEnv* env, jobject self, jlong model) {
-    (void)env;
-    (void)self;
+Java_dev_fathom_jni_JniRaw_modelRelease(JNIEnv* env, jobject self, jlong model) {
     calls.model_release((fathom_model*)(intptr_t)model);
 }
 
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_modelDescribe(
         JNIEnv* env, jobject self, jlong model, jlong description, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.model_describe(
         (const fathom_model*)(intptr_t)model, (fathom_model_description*)(intptr_t)description,
         (fathom_error**)(intptr_t)error);
@@ -636,8 +262,6 @@ JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_modelMetadataGet(
         JNIEnv* env, jobject self, jlong model, jlong key, jlong value, jlong value_bytes,
         jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.model_metadata_get(
         (const fathom_model*)(intptr_t)model, (const char*)(intptr_t)key,
         (const char**)(intptr_t)value, (uint64_t*)(intptr_t)value_bytes,
@@ -647,8 +271,6 @@ Java_dev_fathom_jni_JniRaw_modelMetadataGet(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_modelTokenizer(
         JNIEnv* env, jobject self, jlong model, jlong tokenizer, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.model_tokenizer(
         (const fathom_model*)(intptr_t)model, (fathom_tokenizer**)(intptr_t)tokenizer,
         (fathom_error**)(intptr_t)error);
@@ -658,8 +280,6 @@ JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_modelInspect(
         JNIEnv* env, jobject self, jlong engine_options, jlong source, jlong model_options,
         jlong json, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.model_inspect(
         (const fathom_engine_options*)(intptr_t)engine_options,
         (const fathom_source*)(intptr_t)source,
@@ -670,8 +290,6 @@ Java_dev_fathom_jni_JniRaw_modelInspect(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_tokenizerOpen(
         JNIEnv* env, jobject self, jlong source, jlong tokenizer, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.tokenizer_open(
         (const fathom_source*)(intptr_t)source, (fathom_tokenizer**)(intptr_t)tokenizer,
         (fathom_error**)(intptr_t)error);
@@ -681,8 +299,6 @@ JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_tokenizerEncode(
         JNIEnv* env, jobject self, jlong tokenizer, jlong text, jlong text_bytes, jint flags,
         jlong ids, jlong capacity, jlong count, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.tokenizer_encode(
         (const fathom_tokenizer*)(intptr_t)tokenizer, (const char*)(intptr_t)text,
         (uint64_t)text_bytes, (uint32_t)flags, (int32_t*)(intptr_t)ids, (uint64_t)capacity,
@@ -693,8 +309,6 @@ JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_tokenizerDecode(
         JNIEnv* env, jobject self, jlong tokenizer, jlong ids, jlong n_ids, jint flags, jlong text,
         jlong capacity, jlong count, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.tokenizer_decode(
         (const fathom_tokenizer*)(intptr_t)tokenizer, (const int32_t*)(intptr_t)ids,
         (uint64_t)n_ids, (uint32_t)flags, (char*)(intptr_t)text, (uint64_t)capacity,
@@ -704,26 +318,19 @@ Java_dev_fathom_jni_JniRaw_tokenizerDecode(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_tokenizerDescribe(
         JNIEnv* env, jobject self, jlong tokenizer, jlong description, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.tokenizer_describe(
         (const fathom_tokenizer*)(intptr_t)tokenizer,
         (fathom_tokenizer_description*)(intptr_t)description, (fathom_error**)(intptr_t)error);
 }
 
 JNIEXPORT void JNICALL
-Java_dev_fathom_jni_JniRaw_tokenizerRelease(
-        JNIEnv* env, jobject self, jlong tokenizer) {
-    (void)env;
-    (void)self;
+Java_dev_fathom_jni_JniRaw_tokenizerRelease(JNIEnv* env, jobject self, jlong tokenizer) {
     calls.tokenizer_release((fathom_tokenizer*)(intptr_t)tokenizer);
 }
 
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_promptCreate(
         JNIEnv* env, jobject self, jlong tokenizer, jlong options, jlong prompt, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.prompt_create(
         (const fathom_tokenizer*)(intptr_t)tokenizer,
         (const fathom_prompt_options*)(intptr_t)options, (fathom_prompt**)(intptr_t)prompt,
@@ -733,8 +340,6 @@ Java_dev_fathom_jni_JniRaw_promptCreate(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_promptAddMessage(
         JNIEnv* env, jobject self, jlong prompt, jlong message, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.prompt_add_message(
         (fathom_prompt*)(intptr_t)prompt, (const fathom_message*)(intptr_t)message,
         (fathom_error**)(intptr_t)error);
@@ -743,8 +348,6 @@ Java_dev_fathom_jni_JniRaw_promptAddMessage(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_promptAddTokens(
         JNIEnv* env, jobject self, jlong prompt, jlong ids, jlong n_ids, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.prompt_add_tokens(
         (fathom_prompt*)(intptr_t)prompt, (const int32_t*)(intptr_t)ids, (uint64_t)n_ids,
         (fathom_error**)(intptr_t)error);
@@ -753,8 +356,6 @@ Java_dev_fathom_jni_JniRaw_promptAddTokens(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_promptAddOpenaiJson(
         JNIEnv* env, jobject self, jlong prompt, jlong json, jlong json_bytes, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.prompt_add_openai_json(
         (fathom_prompt*)(intptr_t)prompt, (const char*)(intptr_t)json, (uint64_t)json_bytes,
         (fathom_error**)(intptr_t)error);
@@ -764,36 +365,26 @@ JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_promptRender(
         JNIEnv* env, jobject self, jlong prompt, jlong ids, jlong capacity, jlong count,
         jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.prompt_render(
         (const fathom_prompt*)(intptr_t)prompt, (int32_t*)(intptr_t)ids, (uint64_t)capacity,
         (uint64_t*)(intptr_t)count, (fathom_error**)(intptr_t)error);
 }
 
 JNIEXPORT void JNICALL
-Java_dev_fathom_jni_JniRaw_promptRelease(
-        JNIEnv* env, jobject self, jlong prompt) {
-    (void)env;
-    (void)self;
+Java_dev_fathom_jni_JniRaw_promptRelease(JNIEnv* env, jobject self, jlong prompt) {
     calls.prompt_release((fathom_prompt*)(intptr_t)prompt);
 }
 
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_sessionCreate(
         JNIEnv* env, jobject self, jlong model, jlong options, jlong session, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.session_create(
         (fathom_model*)(intptr_t)model, (const fathom_session_options*)(intptr_t)options,
         (fathom_session**)(intptr_t)session, (fathom_error**)(intptr_t)error);
 }
 
 JNIEXPORT void JNICALL
-Java_dev_fathom_jni_JniRaw_sessionRelease(
-        JNIEnv* env, jobject self, jlong session) {
-    (void)env;
-    (void)self;
+Java_dev_fathom_jni_JniRaw_sessionRelease(JNIEnv* env, jobject self, jlong session) {
     calls.session_release((fathom_session*)(intptr_t)session);
 }
 
@@ -801,8 +392,6 @@ JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_sessionGenerate(
         JNIEnv* env, jobject self, jlong session, jlong prompt, jlong options, jlong stream,
         jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.session_generate(
         (fathom_session*)(intptr_t)session, (const fathom_prompt*)(intptr_t)prompt,
         (const fathom_generate_options*)(intptr_t)options, (fathom_stream**)(intptr_t)stream,
@@ -812,8 +401,6 @@ Java_dev_fathom_jni_JniRaw_sessionGenerate(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_sessionTruncate(
         JNIEnv* env, jobject self, jlong session, jlong n_tokens, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.session_truncate(
         (fathom_session*)(intptr_t)session, (uint64_t)n_tokens, (fathom_error**)(intptr_t)error);
 }
@@ -821,8 +408,6 @@ Java_dev_fathom_jni_JniRaw_sessionTruncate(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_sessionDescribe(
         JNIEnv* env, jobject self, jlong session, jlong description, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.session_describe(
         (const fathom_session*)(intptr_t)session,
         (fathom_session_description*)(intptr_t)description, (fathom_error**)(intptr_t)error);
@@ -831,26 +416,19 @@ Java_dev_fathom_jni_JniRaw_sessionDescribe(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_streamNext(
         JNIEnv* env, jobject self, jlong stream, jlong timeout_ns, jlong event, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.stream_next(
         (fathom_stream*)(intptr_t)stream, (uint64_t)timeout_ns, (fathom_event*)(intptr_t)event,
         (fathom_error**)(intptr_t)error);
 }
 
 JNIEXPORT void JNICALL
-Java_dev_fathom_jni_JniRaw_streamCancel(
-        JNIEnv* env, jobject self, jlong stream) {
-    (void)env;
-    (void)self;
+Java_dev_fathom_jni_JniRaw_streamCancel(JNIEnv* env, jobject self, jlong stream) {
     calls.stream_cancel((fathom_stream*)(intptr_t)stream);
 }
 
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_streamUsage(
         JNIEnv* env, jobject self, jlong stream, jlong usage, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.stream_usage(
         (const fathom_stream*)(intptr_t)stream, (fathom_usage*)(intptr_t)usage,
         (fathom_error**)(intptr_t)error);
@@ -859,17 +437,12 @@ Java_dev_fathom_jni_JniRaw_streamUsage(
 JNIEXPORT jint JNICALL
 Java_dev_fathom_jni_JniRaw_streamNotifyHandle(
         JNIEnv* env, jobject self, jlong stream, jlong handle, jlong error) {
-    (void)env;
-    (void)self;
     return (jint)calls.stream_notify_handle(
         (fathom_stream*)(intptr_t)stream, (int64_t*)(intptr_t)handle,
         (fathom_error**)(intptr_t)error);
 }
 
 JNIEXPORT void JNICALL
-Java_dev_fathom_jni_JniRaw_streamRelease(
-        JNIEnv* env, jobject self, jlong stream) {
-    (void)env;
-    (void)self;
+Java_dev_fathom_jni_JniRaw_streamRelease(JNIEnv* env, jobject self, jlong stream) {
     calls.stream_release((fathom_stream*)(intptr_t)stream);
 }

@@ -14,7 +14,7 @@ import dev.fathom.spi.Layout;
  * @param level Best instruction set, "avx512_bf16" for instance.
  */
 public record DeviceInfo(
-        int kind,
+        DeviceKind kind,
         int index,
         int nProcessors,
         long memoryTotal,
@@ -23,7 +23,7 @@ public record DeviceInfo(
         String level) {
     static DeviceInfo read(Struct struct) {
         return new DeviceInfo(
-                struct.int32(Layout.DeviceInfo.KIND),
+                DeviceKind.of(struct.int32(Layout.DeviceInfo.KIND)),
                 struct.int32(Layout.DeviceInfo.INDEX),
                 struct.int32(Layout.DeviceInfo.N_PROCESSORS),
                 struct.int64(Layout.DeviceInfo.MEMORY_TOTAL),

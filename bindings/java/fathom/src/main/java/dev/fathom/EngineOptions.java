@@ -1,6 +1,7 @@
 package dev.fathom;
 
 import dev.fathom.spi.Layout;
+import java.nio.file.Path;
 import java.util.function.BiConsumer;
 
 /** Options of an engine. What is not set is the library's default; read when the engine is made. */
@@ -14,6 +15,10 @@ public final class EngineOptions {
     private long memoryBudget;
     private long kvCacheBytes;
     private BiConsumer<LogLevel, String> log;
+    private DeviceKind device;
+    private int deviceIndex;
+    private Path driverFolder;
+    private Path pluginFolder;
 
     /** All defaults. */
     public EngineOptions() {}
@@ -72,6 +77,25 @@ public final class EngineOptions {
         return this;
     }
 
+    /** What computes, and which of several, from 0. What it lacks is an error. */
+    public EngineOptions device(DeviceKind kind, int index) {
+        device = kind;
+        deviceIndex = index;
+        return this;
+    }
+
+    /** Folder of the device's driver library; null: the system's. */
+    public EngineOptions driverFolder(Path folder) {
+        driverFolder = folder;
+        return this;
+    }
+
+    /** Folder of the device's plugin; null: beside the library. */
+    public EngineOptions pluginFolder(Path folder) {
+        pluginFolder = folder;
+        return this;
+    }
+
     BiConsumer<LogLevel, String> log() {
         return log;
     }
@@ -86,12 +110,22 @@ public final class EngineOptions {
                 .set(Layout.EngineOptions.MAX_BATCH_ROWS, maxBatchRows)
                 .set(Layout.EngineOptions.MAX_SEQUENCES, maxSequences)
                 .set(Layout.EngineOptions.MEMORY_BUDGET, memoryBudget)
-                .set(Layout.EngineOptions.KV_CACHE_BYTES, kvCacheBytes);
+                .set(Layout.EngineOptions.KV_CACHE_BYTES, kvCacheBytes)
+                .set(Layout.EngineOptions.DEVICE, device == null ? 0 : device.code())
+                .set(Layout.EngineOptions.DEVICE_INDEX, deviceIndex);
+        scratch.text(struct, Layout.EngineOptions.DRIVER_FOLDER,
+                Layout.EngineOptions.DRIVER_FOLDER_BYTES, text(driverFolder));
+        scratch.text(struct, Layout.EngineOptions.PLUGIN_FOLDER,
+                Layout.EngineOptions.PLUGIN_FOLDER_BYTES, text(pluginFolder));
         if (logNumber != 0) {
             struct.set(Layout.EngineOptions.LOG, Library.NATIVE.logFunction())
                     .set(Layout.EngineOptions.LOG_USER_DATA, logNumber);
         }
         return struct;
+    }
+
+    private static String text(Path path) {
+        return path == null ? null : path.toString();
     }
 
     /** As write(), but NULL for null. */

@@ -36,7 +36,8 @@ final class Waiter implements Runnable {
 
     /** Runs {@code ready} once when the descriptor is readable: now, or when it becomes so. */
     void watch(int descriptor, Runnable ready) {
-        int operation = waiting.put(descriptor, ready) == null ? Native.POLL_ADD : Native.POLL_AGAIN;
+        boolean first = waiting.put(descriptor, ready) == null;
+        int operation = first ? Native.POLL_ADD : Native.POLL_AGAIN;
         int status = NATIVE.pollControl(poll, operation, descriptor);
         if (status < 0) {
             throw new FathomException(Status.NO_MEMORY, "epoll_ctl: errno " + -status);

@@ -17,8 +17,8 @@ import java.util.Locale;
 
 /** What the steps write their log with; bindings/conformance/README.md has the formats. */
 final class EventLog {
-    private static final PrintStream OUT =
-            new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8);
+    private static final PrintStream OUT = new PrintStream(
+            new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8);
 
     private EventLog() {}
 

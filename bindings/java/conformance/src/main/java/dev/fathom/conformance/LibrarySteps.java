@@ -8,6 +8,7 @@ import static dev.fathom.conformance.EventLog.step;
 import static dev.fathom.conformance.EventLog.text;
 
 import dev.fathom.DeviceInfo;
+import dev.fathom.DeviceKind;
 import dev.fathom.Engine;
 import dev.fathom.Fathom;
 import dev.fathom.FathomException;
@@ -113,7 +114,7 @@ final class LibrarySteps {
         step(3, "devices");
         List<DeviceInfo> devices = Fathom.devices();
         line("cpus", "%d",
-                devices.stream().filter(one -> one.kind() == Constants.DEVICE_CPU).count());
+                devices.stream().filter(one -> one.kind() == DeviceKind.CPU).count());
         line("each has a name, memory and processors", devices.stream().allMatch(one ->
                 !one.name().isEmpty() && one.memoryTotal() > 0
                         && one.memoryAvailable() <= one.memoryTotal() && one.nProcessors() > 0));

@@ -25,7 +25,7 @@ public final class FfmProvider implements Provider {
 
     @Override
     public Native open() {
-        throw new UnsupportedOperationException("the provider 'ffm' needs Java 22 or later, this is "
-                + Runtime.version() + "; use fathom-jni");
+        throw new UnsupportedOperationException("the provider 'ffm' needs Java 22 or later, this "
+                + "is " + Runtime.version() + "; use fathom-jni");
     }
 }

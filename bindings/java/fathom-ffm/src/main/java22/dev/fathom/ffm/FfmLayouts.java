@@ -12,7 +12,7 @@ import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemoryLayout.PathElement;
 import java.lang.foreign.StructLayout;
 
-/** The layout as the linker of this JVM has it, to be compared with {@link Layout}. */
+/** The layout as this JVM's linker has it, to be compared with {@link Layout}. */
 final class FfmLayouts {
     private FfmLayouts() {}
 
@@ -76,7 +76,13 @@ final class FfmLayouts {
                 JAVA_LONG.withName("memory_budget"),
                 JAVA_LONG.withName("kv_cache_bytes"),
                 ADDRESS.withName("log"),
-                ADDRESS.withName("log_user_data"));
+                ADDRESS.withName("log_user_data"),
+                JAVA_INT.withName("device"),
+                JAVA_INT.withName("device_index"),
+                ADDRESS.withName("driver_folder"),
+                JAVA_LONG.withName("driver_folder_bytes"),
+                ADDRESS.withName("plugin_folder"),
+                JAVA_LONG.withName("plugin_folder_bytes"));
         return struct.byteSize() == Layout.EngineOptions.SIZE
                 && at(struct, "struct_size", Layout.EngineOptions.STRUCT_SIZE)
                 && at(struct, "mode", Layout.EngineOptions.MODE)
@@ -89,7 +95,13 @@ final class FfmLayouts {
                 && at(struct, "memory_budget", Layout.EngineOptions.MEMORY_BUDGET)
                 && at(struct, "kv_cache_bytes", Layout.EngineOptions.KV_CACHE_BYTES)
                 && at(struct, "log", Layout.EngineOptions.LOG)
-                && at(struct, "log_user_data", Layout.EngineOptions.LOG_USER_DATA);
+                && at(struct, "log_user_data", Layout.EngineOptions.LOG_USER_DATA)
+                && at(struct, "device", Layout.EngineOptions.DEVICE)
+                && at(struct, "device_index", Layout.EngineOptions.DEVICE_INDEX)
+                && at(struct, "driver_folder", Layout.EngineOptions.DRIVER_FOLDER)
+                && at(struct, "driver_folder_bytes", Layout.EngineOptions.DRIVER_FOLDER_BYTES)
+                && at(struct, "plugin_folder", Layout.EngineOptions.PLUGIN_FOLDER)
+                && at(struct, "plugin_folder_bytes", Layout.EngineOptions.PLUGIN_FOLDER_BYTES);
     }
 
     private static boolean engineStats() {

@@ -57,16 +57,19 @@ final class FfmRaw implements Raw {
                     FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     private static final MethodHandle ENGINE_WAIT_ANY =
             FfmLibrary.handle("fathom_engine_wait_any",
-                    FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+                    FunctionDescriptor.of(
+                        JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     private static final MethodHandle ENGINE_STATS_READ =
             FfmLibrary.handle("fathom_engine_stats_read",
                     FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     private static final MethodHandle MODEL_ESTIMATE =
             FfmLibrary.handle("fathom_model_estimate",
-                    FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+                    FunctionDescriptor.of(
+                        JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     private static final MethodHandle MODEL_LOAD =
             FfmLibrary.handle("fathom_model_load",
-                    FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+                    FunctionDescriptor.of(
+                        JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     private static final MethodHandle MODEL_RELEASE =
             FfmLibrary.handle("fathom_model_release",
                     FunctionDescriptor.ofVoid(JAVA_LONG));
@@ -75,26 +78,28 @@ final class FfmRaw implements Raw {
                     FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     private static final MethodHandle MODEL_METADATA_GET =
             FfmLibrary.handle("fathom_model_metadata_get",
-                    FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+                    FunctionDescriptor.of(
+                        JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     private static final MethodHandle MODEL_TOKENIZER =
             FfmLibrary.handle("fathom_model_tokenizer",
                     FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     private static final MethodHandle MODEL_INSPECT =
             FfmLibrary.handle("fathom_model_inspect",
-                    FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+                    FunctionDescriptor.of(
+                        JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     private static final MethodHandle TOKENIZER_OPEN =
             FfmLibrary.handle("fathom_tokenizer_open",
                     FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     private static final MethodHandle TOKENIZER_ENCODE =
             FfmLibrary.handle("fathom_tokenizer_encode",
                     FunctionDescriptor.of(
-                    JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG,
-                    JAVA_LONG, JAVA_LONG));
+                        JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG,
+                        JAVA_LONG, JAVA_LONG));
     private static final MethodHandle TOKENIZER_DECODE =
             FfmLibrary.handle("fathom_tokenizer_decode",
                     FunctionDescriptor.of(
-                    JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG,
-                    JAVA_LONG, JAVA_LONG));
+                        JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG,
+                        JAVA_LONG, JAVA_LONG));
     private static final MethodHandle TOKENIZER_DESCRIBE =
             FfmLibrary.handle("fathom_tokenizer_describe",
                     FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
@@ -115,7 +120,8 @@ final class FfmRaw implements Raw {
                     FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     private static final MethodHandle PROMPT_RENDER =
             FfmLibrary.handle("fathom_prompt_render",
-                    FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+                    FunctionDescriptor.of(
+                        JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     private static final MethodHandle PROMPT_RELEASE =
             FfmLibrary.handle("fathom_prompt_release",
                     FunctionDescriptor.ofVoid(JAVA_LONG));
@@ -127,7 +133,8 @@ final class FfmRaw implements Raw {
                     FunctionDescriptor.ofVoid(JAVA_LONG));
     private static final MethodHandle SESSION_GENERATE =
             FfmLibrary.handle("fathom_session_generate",
-                    FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+                    FunctionDescriptor.of(
+                        JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     private static final MethodHandle SESSION_TRUNCATE =
             FfmLibrary.handle("fathom_session_truncate",
                     FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));

@@ -187,6 +187,11 @@ public final class Constants {
     public static final int DEVICE_CPU = 1;
 
     /**
+     * An NVIDIA GPU, by the plugin libfathom_cuda.so.1 and the driver's libcuda.so.1.
+     */
+    public static final int DEVICE_CUDA = 2;
+
+    /**
      * The engine has a thread of its own that runs steps. The default.
      */
     public static final int MODE_THREADED = 0;

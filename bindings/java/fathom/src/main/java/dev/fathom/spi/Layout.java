@@ -60,7 +60,7 @@ public final class Layout {
         private EngineOptions() {}
 
         /** Bytes of the struct. */
-        public static final int SIZE = 64;
+        public static final int SIZE = 104;
         /** Its number for {@link Raw#structInit}. */
         public static final int ID = 1;
         /**
@@ -114,6 +114,31 @@ public final class Layout {
          * Passed to log.
          */
         public static final int LOG_USER_DATA = 56;
+        /**
+         * FATHOM_DEVICE_*; 0: the CPU. What a device lacks (plugin, driver, kernels) is an error;
+         * no other device takes its place.
+         */
+        public static final int DEVICE = 64;
+        /**
+         * Which of several devices of that kind, from 0.
+         */
+        public static final int DEVICE_INDEX = 68;
+        /**
+         * Folder of the driver's library; 0 bytes: the system's.
+         */
+        public static final int DRIVER_FOLDER = 72;
+        /**
+         * Bytes of driver_folder.
+         */
+        public static final int DRIVER_FOLDER_BYTES = 80;
+        /**
+         * Folder of the device's plugin; 0 bytes: beside this library.
+         */
+        public static final int PLUGIN_FOLDER = 88;
+        /**
+         * Bytes of plugin_folder.
+         */
+        public static final int PLUGIN_FOLDER_BYTES = 96;
     }
 
     /**

@@ -124,8 +124,8 @@ public final class Natives {
         String owner = Files.getOwner(folder).getName();
         String mode = PosixFilePermissions.toString(Files.getPosixFilePermissions(folder));
         if (!owner.equals(System.getProperty("user.name")) || !mode.equals("rwx------")) {
-            throw new IOException(folder + " belongs to " + owner + " with mode " + mode + ", wanted "
-                    + System.getProperty("user.name") + " and rwx------");
+            throw new IOException(folder + " belongs to " + owner + " with mode " + mode
+                    + ", wanted " + System.getProperty("user.name") + " and rwx------");
         }
         return folder;
     }

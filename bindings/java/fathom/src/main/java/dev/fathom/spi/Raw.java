@@ -93,7 +93,8 @@ public interface Raw {
      * @param options nullable: all defaults.
      * @param engine receives the handle.
      * @param error nullable.
-     * @return FATHOM_OK, FATHOM_INVALID_ARGUMENT, FATHOM_UNSUPPORTED (cpu_level), FATHOM_NO_MEMORY.
+     * @return FATHOM_OK, FATHOM_INVALID_ARGUMENT, FATHOM_UNSUPPORTED (cpu_level; plugin or driver
+     *     of the device), FATHOM_DEVICE, FATHOM_NO_MEMORY.
      */
     int engineCreate(long options, long engine, long error);
 
@@ -157,7 +158,8 @@ public interface Raw {
      * @param modelOptions nullable.
      * @param plan struct_size set by the caller.
      * @param error nullable: says exactly why a folder is rejected.
-     * @return FATHOM_OK or the status that loading would give for the same headers.
+     * @return FATHOM_OK or the status that loading would give for the same headers; with
+     *     FATHOM_BUDGET `plan` is filled all the same.
      */
     int modelEstimate(long engineOptions, long source, long modelOptions, long plan, long error);
 
