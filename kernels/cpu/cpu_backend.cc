@@ -53,7 +53,7 @@ int32_t open_device(const BackendOptions* options, void** device, BackendError* 
         if (kernels == nullptr) {
             fail(Status::kUnsupported, "cpu backend: instruction set ",
                  static_cast<int32_t>(options->isa),
-                 " is not what this processor has; the best is ", cpu_kernels(CpuIsa::kAuto)->name);
+                 " is not what this processor has; the best is ", best_cpu_kernels().name);
         }
         if (options->n_threads < 0 || options->n_threads > kMaxThreads) {
             fail(Status::kInvalidArgument, "cpu backend: ", options->n_threads,

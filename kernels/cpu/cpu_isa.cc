@@ -86,4 +86,12 @@ const CpuKernels* cpu_kernels(CpuIsa isa) {
 #endif
 }
 
+const CpuKernels& best_cpu_kernels() {
+#if defined(__x86_64__)
+    return *cpu_kernels(best_isa());
+#else
+    return kScalarKernels;
+#endif
+}
+
 }  // namespace fathom

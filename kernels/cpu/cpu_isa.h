@@ -12,7 +12,10 @@ extern const CpuKernels kAvx512Kernels;
 extern const CpuKernels kAvx512Bf16Kernels;
 #endif
 
-/// The kernels of a variant, the best one for kAuto; null where processor or system lack it.
+/// The kernels of a variant, the fastest one for kAuto; null where processor or system lack it.
 const CpuKernels* cpu_kernels(CpuIsa isa);
+
+/// The highest variant that processor and system have; kAuto may prefer another.
+const CpuKernels& best_cpu_kernels();
 
 }  // namespace fathom

@@ -1,11 +1,14 @@
 #include "base/thread.h"
 
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <ctime>
 #include <exception>
+#include <string_view>
 #include <utility>
 
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/eventfd.h>
@@ -247,10 +250,34 @@ uint64_t deadline_after(uint64_t wait_ns) {
     return checked_add(monotonic_ns(), wait_ns).value_or(UINT64_MAX);
 }
 
+namespace {
+
+/// MemAvailable of /proc/meminfo, or 0 where it cannot be read.
+uint64_t available_kib() {
+    const int file = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    char text[4096];
+    const ssize_t bytes = read(file, text, sizeof text);
+    close(file);
+    constexpr std::string_view kKey = "MemAvailable:";
+    const std::string_view all(text, bytes < 0 ? 0 : static_cast<size_t>(bytes));
+    const size_t key = all.find(kKey);
+    const size_t number = key == all.npos ? key : all.find_first_not_of(' ', key + kKey.size());
+    if (number == all.npos) return 0;
+    uint64_t kib = 0;
+    std::from_chars(all.data() + number, all.data() + all.size(), kib);
+    return kib;
+}
+
+}  // namespace
+
 MachineMemory machine_memory() {
     const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-    return {page * static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)),
-            page * static_cast<uint64_t>(sysconf(_SC_AVPHYS_PAGES))};
+    const uint64_t total = page * static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES));
+    // Without /proc the pages that hold nothing are all that is known to be free.
+    const uint64_t available = available_kib();
+    if (available != 0) return {total, available << 10};
+    return {total, page * static_cast<uint64_t>(sysconf(_SC_AVPHYS_PAGES))};
 }
 
 int32_t usable_processors() {

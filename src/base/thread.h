@@ -116,7 +116,8 @@ uint64_t deadline_after(uint64_t wait_ns);
 /// Number of processors that this process may use.
 int32_t usable_processors();
 
-/// Bytes of memory in this machine, and of these the ones that hold nothing at all now.
+/// Bytes of memory in this machine, and of these the ones that new work can have: the kernel counts
+/// what it can take back from its caches.
 struct MachineMemory {
     uint64_t total;
     uint64_t available;

@@ -2,6 +2,7 @@
 
 #include "cpu/cpu_executor.h"
 #include "unit/cpu_support.h"
+#include "unit/processor_flags.h"
 
 using namespace cpu_test;
 
@@ -31,6 +32,20 @@ constexpr int32_t kNoMemory = 6;      // Status::kNoMemory
 constexpr int32_t kUnsupported = 11;  // Status::kUnsupported
 
 }  // namespace
+
+TEST_CASE("cpu backend: the kernel knows the same instruction sets", "[cpu]") {
+    // Fails when a variant is lost: all tests of variants would then run the scalar one and pass.
+    const std::vector<std::string> sets = fathom::test::instruction_sets();
+    for (int32_t isa = 1; isa <= 4; ++isa) {
+        const CpuKernels* kernels = cpu_kernels(static_cast<CpuIsa>(isa));
+        CAPTURE(isa, sets.back());
+        REQUIRE((kernels != nullptr) == (isa <= static_cast<int32_t>(sets.size())));
+        if (kernels != nullptr) {
+            CHECK(std::string(kernels->name) == sets[static_cast<size_t>(isa) - 1]);
+        }
+    }
+    REQUIRE(cpu_kernels(CpuIsa::kAuto) != nullptr);
+}
 
 TEST_CASE("cpu backend: open takes what the processor has", "[cpu]") {
     // Fails when a variant is offered that the processor lacks, or one that it has is refused.
