@@ -16,7 +16,7 @@ using namespace library;
 
 namespace {
 
-constexpr int kPerThread = host::kSanitized ? 200 : 2500;
+constexpr int kPerThread = host::kSanitized ? 500 : 25'000;
 
 /// Requests at one session, each cancelled or let go at a random moment. Counts what is wrong,
 /// because assertions are for one thread.
@@ -81,7 +81,7 @@ Engine roomy_engine() {
 }  // namespace
 
 // Breaks when a cancel at some moment crashes, hangs, loses or invents a token, or blocks a session
-// for ever: 10,000 of them by four threads.
+// for ever: 100,000 requests by four threads, two thirds of them cancelled, the rest released.
 TEST_CASE("host cancel storm", "[host][threads][hostile]") {
     const Engine engine = roomy_engine();
     fathom_model_options options = sized<fathom_model_options>();
@@ -130,8 +130,8 @@ TEST_CASE("host client that never reads", "[host][stream][hostile]") {
 // Breaks when releases and cancels on some threads pull objects from under others that tokenize
 // and generate with their own references.
 TEST_CASE("host release while others work", "[host][threads][hostile]") {
-    constexpr int kThreads = 16;
-    for (int round = 0; round < (host::kSanitized ? 2 : 5); ++round) {
+    constexpr int kThreads = 64;
+    for (int round = 0; round < (host::kSanitized ? 1 : 3); ++round) {
         Engine engine = roomy_engine();
         fathom_model_options options = sized<fathom_model_options>();
         options.context = 128;
@@ -162,7 +162,7 @@ TEST_CASE("host release while others work", "[host][threads][hostile]") {
                 }
                 n_ready.fetch_add(1);
                 if (t % 4 == 1) session.reset();
-                const std::string text(20'000, static_cast<char>('a' + t));
+                const std::string text(20'000, static_cast<char>('a' + t % 26));
                 for (int k = 0; k < 5; ++k) {
                     uint64_t count = 0;
                     if (fathom_tokenizer_encode(tokenizer.get(), text.data(), text.size(), 0,
