@@ -193,8 +193,13 @@ CUresult make_spec(KernelSpec* spec, CUfunction handle, const CUlaunchConfig& co
 
 namespace {
 
+struct LaunchKind {
+    bool is_cooperative = false;
+    bool is_dependent = false;
+};
+
 CUresult launch(CUfunction function, const CUlaunchConfig& config, void** arguments,
-                bool is_cooperative) {
+                LaunchKind kind) {
     Driver& driver = Driver::instance();
     std::lock_guard lock(driver.mutex);
     if (const CUresult result = driver.ready()) {
@@ -205,9 +210,11 @@ CUresult launch(CUfunction function, const CUlaunchConfig& config, void** argume
         return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     }
     KernelSpec spec;
-    if (const CUresult result = make_spec(&spec, function, config, arguments, is_cooperative)) {
+    if (const CUresult result =
+            make_spec(&spec, function, config, arguments, kind.is_cooperative)) {
         return result;
     }
+    spec.is_dependent = kind.is_dependent;
     return driver.submit_kernel(config.hStream, std::move(spec));
 }
 
@@ -327,7 +334,7 @@ VIRTUAL_GPU_API cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned gr
     config.blockDimZ = block_z;
     config.sharedMemBytes = shared_bytes;
     config.hStream = stream;
-    return launch(function, config, arguments, false);
+    return launch(function, config, arguments, {});
 }
 
 VIRTUAL_GPU_API cuLaunchCooperativeKernel(CUfunction function, unsigned grid_x, unsigned grid_y,
@@ -343,29 +350,30 @@ VIRTUAL_GPU_API cuLaunchCooperativeKernel(CUfunction function, unsigned grid_x, 
     config.blockDimZ = block_z;
     config.sharedMemBytes = shared_bytes;
     config.hStream = stream;
-    return launch(function, config, arguments, true);
+    return launch(function, config, arguments, {true, false});
 }
 
-// Programmatic dependent launch and priorities change when a kernel may start, not what it does;
-// clusters do, and are refused.
+// Priorities and caching change when and how fast a kernel runs, not what it does; clusters do, and
+// are refused.
 VIRTUAL_GPU_API cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function,
                                  void** arguments, void** extra) {
-    bool is_cooperative = false;
+    LaunchKind kind;
     for (unsigned i = 0; i < config->numAttrs; i++) {
         const CUlaunchAttribute& attribute = config->attrs[i];
         switch (attribute.id) {
             case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
-                is_cooperative = attribute.value.cooperative != 0;
+                kind.is_cooperative = attribute.value.cooperative != 0;
                 break;
             case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
+                kind.is_dependent = attribute.value.programmaticStreamSerializationAllowed != 0;
+                break;
             case CU_LAUNCH_ATTRIBUTE_PRIORITY:
             case CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW:
             case CU_LAUNCH_ATTRIBUTE_IGNORE: break;
             default: return CUDA_ERROR_NOT_SUPPORTED;
         }
     }
-    return extra != nullptr ? CUDA_ERROR_NOT_SUPPORTED
-                            : launch(function, *config, arguments, is_cooperative);
+    return extra != nullptr ? CUDA_ERROR_NOT_SUPPORTED : launch(function, *config, arguments, kind);
 }
 
 VIRTUAL_GPU_API cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction handle,

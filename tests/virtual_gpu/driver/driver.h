@@ -61,6 +61,11 @@ struct KernelSpec {
     struct Function* function = nullptr;
     LaunchRequest request;
     struct Section* section = nullptr;  // In which it is counted.
+    bool is_dependent = false;          // May begin before its predecessor ends.
+    // Numbers of the machine's launches, filled when they run: this one's, and that of the kernel
+    // right before it in its stream or graph.
+    std::shared_ptr<uint32_t> number;
+    std::shared_ptr<uint32_t> predecessor;
 };
 
 struct GraphNode {
@@ -82,7 +87,8 @@ struct Stream {
     bool capture_is_broken = false;
     bool capture_is_origin = false;
     CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
-    std::vector<size_t> capture_after;  // What the next captured node comes after.
+    std::shared_ptr<uint32_t> last_kernel;  // KernelSpec::number, if a kernel came last.
+    std::vector<size_t> capture_after;      // What the next captured node comes after.
 };
 
 struct Function {

@@ -157,6 +157,7 @@ CUresult Driver::submit(CUstream handle, Work work) {
     if (stream == nullptr) {
         return CUDA_ERROR_INVALID_HANDLE;
     }
+    stream->last_kernel = nullptr;
     if (stream->capture != nullptr) {
         GraphNode node;
         node.work = std::move(work);
@@ -183,14 +184,27 @@ CUresult Driver::submit(CUstream handle, Work work) {
 
 CUresult Driver::submit_kernel(CUstream handle, KernelSpec spec) {
     spec.section = section;
+    spec.number = std::make_shared<uint32_t>(0);
     Stream* stream = stream_of(handle);
     if (stream != nullptr && stream->capture != nullptr) {
         GraphNode node;
+        const std::vector<size_t>& after = stream->capture_after;
+        if (spec.is_dependent && after.size() == 1 &&
+            stream->capture->nodes[after[0]].kernel != nullptr) {
+            spec.predecessor = stream->capture->nodes[after[0]].kernel->number;
+        }
         node.kernel = std::make_shared<KernelSpec>(std::move(spec));
         add_node(stream, std::move(node));
         return ready();
     }
-    return submit(handle, [this, spec] { return run_kernel(spec); });
+    if (stream != nullptr && spec.is_dependent) {
+        spec.predecessor = stream->last_kernel;
+    }
+    const CUresult result = submit(handle, [this, spec] { return run_kernel(spec); });
+    if (stream != nullptr) {
+        stream->last_kernel = spec.number;
+    }
+    return result;
 }
 
 CUresult Driver::run_kernel(const KernelSpec& spec) {
@@ -211,7 +225,12 @@ CUresult Driver::run_kernel(const KernelSpec& spec) {
     counted.kernels_run += 1;
     LaunchRequest request = spec.request;
     request.counters = &counted.kernels[spec.function->kernel];
-    return static_cast<CUresult>(machine->run(spec.function->kernel, std::move(request)));
+    request.depends_on = spec.predecessor != nullptr ? *spec.predecessor : 0;
+    const LaunchError error = machine->run(spec.function->kernel, std::move(request));
+    if (spec.number != nullptr) {
+        *spec.number = machine->last_launch();
+    }
+    return static_cast<CUresult>(error);
 }
 
 // Nodes whose predecessors are done run in seeded order; in the order of their making without one.

@@ -108,6 +108,23 @@ void visit_sectors(Warp& warp, const Instruction& instruction, const Access& acc
     count(warp, instruction, {bytes, static_cast<uint64_t>(n), firsts, access.kind});
 }
 
+// Neighbouring bytes inside one allocation; each lane has 'a_lane' of them.
+void count_row(Warp& warp, const Instruction& instruction, const Touch& row, uint32_t a_lane) {
+    Firsts firsts;
+    const uint64_t first = row.address / 32;
+    const uint64_t end = row.address + row.bytes;
+    for (uint64_t sector = first; sector * 32 < end; sector++) {
+        const uint64_t from = std::max(sector * 32, row.address) - sector * 32;
+        const uint64_t to = std::min(sector * 32 + 32, end) - sector * 32;
+        const auto touched = static_cast<uint32_t>((uint64_t{1} << to) - (uint64_t{1} << from));
+        const uint64_t lane = row.lane + (sector * 32 + from - row.address) / a_lane;
+        firsts.add(warp.launch->sectors->access(warp, instruction, sector * 32, touched,
+                                                static_cast<int>(lane), row.kind));
+    }
+    warp.launch->memory->find(row.address, row.bytes);
+    count(warp, instruction, {row.bytes, (end + 31) / 32 - first, firsts, row.kind});
+}
+
 // The common case, a row of lanes side by side inside one allocation: one check for all.
 bool resolve_row(Warp& warp, const Instruction& instruction, Access* access) {
     DeviceMemory& memory = *warp.launch->memory;
@@ -131,23 +148,37 @@ bool resolve_row(Warp& warp, const Instruction& instruction, Access* access) {
     if (!settings.count) {
         return true;
     }
-    Firsts firsts;
-    const uint64_t first = address / 32;
-    const uint64_t last = (address + bytes - 1) / 32;
-    for (uint64_t sector = first; sector <= last; sector++) {
-        const uint64_t from = std::max(sector * 32, address) - sector * 32;
-        const uint64_t to = std::min(sector * 32 + 32, address + bytes) - sector * 32;
-        const auto touched = static_cast<uint32_t>((uint64_t{1} << to) - (uint64_t{1} << from));
-        const auto lane = static_cast<int>((sector * 32 + from - address) / access->bytes);
-        firsts.add(warp.launch->sectors->access(warp, instruction, sector * 32, touched, lane,
-                                                access->kind));
-    }
-    memory.find(address, bytes);
-    count(warp, instruction, {bytes, last - first + 1, firsts, access->kind});
+    count_row(warp, instruction, {address, bytes, 0, access->kind}, access->bytes);
     return true;
 }
 
 }  // namespace
+
+bool touch_global(Warp& warp, const Instruction& instruction, const Touch& touch) {
+    DeviceMemory& memory = *warp.launch->memory;
+    if (memory.find(touch.address, touch.bytes) == nullptr) {
+        report(warp, instruction, "out-of-bounds", touch.lane,
+               std::to_string(touch.bytes) + " bytes at " + memory.describe(touch.address),
+               LaunchError::kIllegalAddress);
+        return false;
+    }
+    if (memory.last_is_host()) {
+        return true;
+    }
+    if (warp.launch->settings.check && touch.kind == AccessKind::kRead &&
+        !memory.is_written(touch.address, touch.bytes)) {
+        report(warp, instruction, "uninitialised", touch.lane,
+               "read of " + std::to_string(touch.bytes) + " bytes " +
+                   memory.describe(touch.address) + ", which nobody wrote");
+    }
+    if (touch.kind != AccessKind::kRead) {
+        memory.mark_written(touch.address, touch.bytes);
+    }
+    if (warp.launch->settings.count) {
+        count_row(warp, instruction, touch, touch.bytes);
+    }
+    return true;
+}
 
 void resolve_global(Warp& warp, const Instruction& instruction, Access* access) {
     if (access->is_row && resolve_row(warp, instruction, access)) {

@@ -37,7 +37,8 @@ void write_reduction(Block& block, const std::vector<uint32_t>& waiting) {
 // All who met know of each other what came before.
 void join_clocks(Block& block, const std::vector<uint32_t>& waiting,
                  const Block::Barrier& arrived) {
-    std::vector<uint32_t> known(block.warps.size(), 0);
+    std::vector<uint32_t> known(block.warps[0].clock.known.size(), 0);
+    bool has_waited = false;
     Knowledge others;
     const auto add = [&](const std::vector<uint32_t>& clock, const Knowledge& of_others) {
         for (size_t i = 0; i < known.size(); i++) {
@@ -49,6 +50,7 @@ void join_clocks(Block& block, const std::vector<uint32_t>& waiting,
         const WarpClock& clock = block.warps[index].clock;
         add(clock.known, clock.others);
         known[index] = std::max(known[index], clock.now);
+        has_waited = has_waited || block.warps[index].has_waited_for_grid;
     }
     for (size_t i = 0; i < arrived.known.size(); i++) {
         add(arrived.known[i], arrived.others[i]);
@@ -56,6 +58,7 @@ void join_clocks(Block& block, const std::vector<uint32_t>& waiting,
     for (const uint32_t index : waiting) {
         WarpClock& clock = block.warps[index].clock;
         clock.known = known;
+        block.warps[index].has_waited_for_grid = has_waited;
         clock.now += 1;
         if (!others.empty()) {
             clock.others = others;

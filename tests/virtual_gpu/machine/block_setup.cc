@@ -83,7 +83,11 @@ void start_warp(Warp* warp, uint32_t clock_base) {
     warp->copies.clear();
     std::fill(warp->committed, warp->committed + 32, 0);
     warp->clock = {};
-    warp->clock.known.assign(launch.warps_a_block, clock_base);
+    warp->clock.known.assign(launch.warps_a_block + (launch.kernel->has_async ? kAgents : 0),
+                             clock_base);
+    std::fill(warp->bulk_groups, warp->bulk_groups + 32, 0);
+    warp->matrix = {};
+    warp->has_waited_for_grid = false;
     warp->clock.now = clock_base + 1;
     for (const auto& [special, place] : launch.kernel->specials) {
         const Dim& index = warp->block->index;
@@ -106,7 +110,7 @@ void setup_block(Launch* launch, Block* block) {
     block->shared.assign(block->shared_bytes + 16, kPoison);
     block->shared_written.assign(block->shared_bytes / 8 + 16, 0);
     if (launch->settings.check) {
-        block->shadow.resize(block->shared_bytes, n_warps);
+        block->shadow.resize(block->shared_bytes, n_warps + (kernel.has_async ? kAgents : 0));
     }
     block->register_file.assign(size_t{kernel.register_bytes} * n_warps + 64, kPoison);
     block->local.assign(size_t{kernel.local_bytes} * 32 * 2 * n_warps + 16, 0);
@@ -128,7 +132,7 @@ void setup_block(Launch* launch, Block* block) {
 uint32_t start_block(Block* block, uint64_t linear, uint32_t clock_base) {
     const Launch& launch = *block->warps[0].launch;
     const Dim& grid = launch.request.grid;
-    uint32_t base = clock_base;
+    uint32_t base = std::max(clock_base, block->async.clock);
     for (const Warp& warp : block->warps) {
         base = std::max(base, warp.clock.now);
     }
@@ -141,6 +145,10 @@ uint32_t start_block(Block* block, uint64_t linear, uint32_t clock_base) {
     for (Block::Barrier& barrier : block->arrived) {
         barrier = {};
     }
+    block->async = {};
+    block->async.clock = base + 1;
+    block->async.proxy_fences.resize(block->warps.size());
+    block->async.proxy_known.resize(block->warps.size());
     block->full_barriers = 0;
     block->live_warps = static_cast<uint32_t>(block->warps.size());
     for (Warp& warp : block->warps) {

@@ -1,6 +1,7 @@
 #include "machine/decoder.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "machine/kernel_decoder.h"
 #include "ptx/ptx_error.h"
@@ -204,6 +205,26 @@ void Decoding::address() {
     if (operand.kind != OperandKind::kAddress || !operand.elements.empty()) {
         fail("an address in brackets is wanted");
     }
+    put_address(operand);
+    at_ += 1;
+}
+
+int64_t Decoding::tensor_address(std::vector<uint32_t>* coordinates) {
+    const PtxOperand& operand = peek();
+    if (operand.kind != OperandKind::kAddress || operand.elements.size() != 1 ||
+        operand.elements[0].kind != OperandKind::kVector) {
+        fail("a tensor map with its coordinates is wanted");
+    }
+    put_address(operand);
+    at_ += 1;
+    for (const PtxOperand& element : operand.elements[0].elements) {
+        int width = 0;
+        coordinates->push_back(place_of(element, Type::kS32, &width));
+    }
+    return std::exchange(out_->offset, 0);
+}
+
+void Decoding::put_address(const PtxOperand& operand) {
     PtxOperand base = operand;
     base.offset = 0;
     out_->offset = operand.offset;
@@ -214,8 +235,8 @@ void Decoding::address() {
     } else {
         base.kind = OperandKind::kImmediate;
     }
+    base.elements.clear();
     put(base, Type::kB64);
-    at_ += 1;
 }
 
 int Decoding::vector(Type type) {

@@ -38,6 +38,9 @@ public:
     void value(Type type);
     void predicate_value();  // Sets 'is_negated' for '!p'.
     void address();          // [register + offset], or a place known now.
+    // "[map, {x, y}]": the address as the next operand, the coordinates to the list. Returns the
+    // address's offset.
+    int64_t tensor_address(std::vector<uint32_t>* coordinates);
     void values(int n, Type type);
     // All elements of a vector (or one scalar): n of them.
     int vector(Type type);
@@ -61,6 +64,7 @@ public:
 
 private:
     void put(const PtxOperand& operand, Type type);
+    void put_address(const PtxOperand& operand);
 
     const PtxInstruction& source_;
     KernelDecoder* kernel_;
@@ -87,5 +91,7 @@ std::span<const Opcode> control_opcodes();
 std::span<const Opcode> warp_opcodes();
 std::span<const Opcode> matrix_opcodes();
 std::span<const Opcode> copy_opcodes();
+std::span<const Opcode> mbarrier_opcodes();
+std::span<const Opcode> wgmma_opcodes();
 
 }  // namespace virtual_gpu

@@ -188,6 +188,8 @@ LaunchError Machine::run(Kernel* kernel, LaunchRequest request) {
     launch.settings = settings;
     launch.memory = &memory_;
     launch.sectors = &sectors_;
+    launch.depends_on = launch.request.depends_on;
+    launch.random_state = settings.seed;
     launch.findings = &findings_;
     KernelCounters& counters =
         launch.request.counters != nullptr ? *launch.request.counters : kernel->counters;

@@ -17,6 +17,9 @@ public:
     Findings& findings() { return findings_; }
     Settings settings;
 
+    // Counts the launches; 0 before the first.
+    uint32_t last_launch() const { return sectors_.launch(); }
+
     // The kernels that run from here on are one step: what it reads twice, DRAM delivers once.
     void begin_step() { sectors_.begin_step(); }
 

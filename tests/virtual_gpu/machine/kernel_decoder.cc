@@ -50,10 +50,11 @@ constexpr SpecialName kSpecials[] = {
 uint64_t round_up(uint64_t value, uint64_t align) { return (value + align - 1) / align * align; }
 
 const Opcode* find_opcode(std::string_view name) {
-    const std::array<std::span<const Opcode>, 11> tables = {
+    const std::array<std::span<const Opcode>, 13> tables = {
         arithmetic_opcodes(), bit_opcodes(),    compare_opcodes(), convert_opcodes(),
         move_opcodes(),       memory_opcodes(), atomic_opcodes(),  control_opcodes(),
-        warp_opcodes(),       matrix_opcodes(), copy_opcodes()};
+        warp_opcodes(),       matrix_opcodes(), copy_opcodes(),    mbarrier_opcodes(),
+        wgmma_opcodes()};
     for (const std::span<const Opcode> table : tables) {
         for (const Opcode& opcode : table) {
             if (opcode.name == name) {

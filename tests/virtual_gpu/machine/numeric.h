@@ -130,11 +130,24 @@ inline float fma_to_odd(float a, float b, float c) {
     return narrow;
 }
 
-// Toward zero. What is too large becomes the largest finite value.
-inline float double_to_float_toward_zero(double value) {
-    const auto nearest = static_cast<float>(value);
-    const bool is_beyond = std::fabs(static_cast<double>(nearest)) > std::fabs(value);
-    return is_beyond ? std::nextafter(nearest, 0.0f) : nearest;
+enum class Rounding { kZero, kDown, kUp };
+
+// Rounds the sum of 'a' and 'b', which is 'sum' exactly or rounded to odd. What is too large for
+// the direction becomes the largest finite value.
+template <Rounding kRounding>
+float double_to_float(double sum, double a, double b) {
+    const auto nearest = static_cast<float>(sum);
+    const double back = nearest;
+    if (kRounding == Rounding::kZero) {
+        return std::fabs(back) > std::fabs(sum) ? std::nextafter(nearest, 0.0f) : nearest;
+    }
+    if (kRounding == Rounding::kUp) {
+        return back < sum ? std::nextafter(nearest, INFINITY) : nearest;
+    }
+    if (sum == 0) {  // Downward, what cancels is a negative zero.
+        return a == 0 && b == 0 && !std::signbit(a) && !std::signbit(b) ? 0.0f : -0.0f;
+    }
+    return back > sum ? std::nextafter(nearest, -INFINITY) : nearest;
 }
 
 }  // namespace virtual_gpu

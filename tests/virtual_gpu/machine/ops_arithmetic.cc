@@ -110,22 +110,31 @@ Handler float_nan_handler(Op op) {
                   float, float>;
 }
 
-// '.rz'. The exact sum or product is rounded once: to odd first, then toward zero.
-Handler float_toward_zero_handler(Op op) {
+// '.rz', '.rm', '.rp'. The exact sum or product is rounded once: to odd first, then as asked.
+template <Rounding kRounding>
+Handler float_directed_handler(Op op) {
     switch (op) {
         case Op::kAdd:
             return binary<[](float a, float b) {
-                return canonical(double_to_float_toward_zero(fma_to_odd_double(a, 1, b)));
+                return canonical(double_to_float<kRounding>(fma_to_odd_double(a, 1, b), a, b));
+            },
+                          float, float>;
+        case Op::kSub:
+            return binary<[](float a, float b) {
+                return canonical(double_to_float<kRounding>(fma_to_odd_double(a, 1, -b), a, -b));
             },
                           float, float>;
         case Op::kMul:
             return binary<[](float a, float b) {
-                return canonical(double_to_float_toward_zero(static_cast<double>(a) * b));
+                const double product = static_cast<double>(a) * b;
+                return canonical(double_to_float<kRounding>(product, product, product));
             },
                           float, float>;
         case Op::kMad:
             return ternary<[](float a, float b, float c) {
-                return canonical(double_to_float_toward_zero(fma_to_odd_double(a, b, c)));
+                const double product = static_cast<double>(a) * b;
+                return canonical(
+                    double_to_float<kRounding>(fma_to_odd_double(a, b, c), product, c));
             },
                            float, float>;
         default: return nullptr;
@@ -248,11 +257,11 @@ Handler handler_of(Op op, Type type, bool ftz) {
     }
 }
 
-// Rounding to nearest even needs no suffix; toward zero is there for f32. '.full' and '.approx' of
-// div promise less than the exact quotient that they get here.
+// Rounding to nearest even needs no suffix; the other three directions are there for f32. '.full'
+// and '.approx' of div promise less than the exact quotient that they get here.
 void decode_sources(Decoding& d, Op op, int sources) {
     const bool ftz = d.take("ftz");
-    const bool toward_zero = d.take("rz");
+    const int direction = d.take_one_of({"rz", "rm", "rp"});
     d.ignore({"rn"});
     if (op == Op::kDiv) {
         d.ignore({"approx", "full"});
@@ -263,10 +272,12 @@ void decode_sources(Decoding& d, Op op, int sources) {
     d.destination(type);
     d.values(sources, type);
     const bool is_plain_float = type == Type::kF32 && !ftz;
-    if (toward_zero || keeps_nan) {
-        d.out().run = !is_plain_float ? nullptr
-                      : toward_zero   ? float_toward_zero_handler(op)
-                                      : float_nan_handler(op);
+    if (direction >= 0 || keeps_nan) {
+        d.out().run = !is_plain_float  ? nullptr
+                      : direction == 0 ? float_directed_handler<Rounding::kZero>(op)
+                      : direction == 1 ? float_directed_handler<Rounding::kDown>(op)
+                      : direction == 2 ? float_directed_handler<Rounding::kUp>(op)
+                                       : float_nan_handler(op);
     } else {
         d.out().run = handler_of(op, type, ftz);
     }

@@ -182,7 +182,28 @@ void run_fence(Warp& warp, const Instruction&, uint32_t) {
 
 void run_nothing(Warp&, const Instruction&, uint32_t) {}
 
+void run_proxy_fence(Warp& warp, const Instruction&, uint32_t) {
+    if (warp.launch->settings.check) {
+        proxy_fence(warp);
+    }
+}
+
 void decode_fence(Decoding& d) {
+    if (d.take("proxy")) {
+        if (!d.take("async") && !d.take("async::generic")) {
+            d.fail("only fence.proxy.async is supported");
+        }
+        d.ignore({"global", "shared::cta", "shared::cluster", "acquire", "release", "cluster"});
+        d.kernel().kernel().has_async = true;
+        d.out().run = run_proxy_fence;
+        return;
+    }
+    if (d.take("mbarrier_init")) {
+        d.ignore({"release", "cluster"});
+        d.kernel().kernel().has_async = true;
+        d.out().run = run_proxy_fence;
+        return;
+    }
     // Of the block alone: its warps' order comes from barriers, and shared memory is coherent.
     const bool is_block = d.take("cta");
     d.ignore({"gl", "sys", "gpu", "cluster", "sc", "acq_rel"});
@@ -198,11 +219,14 @@ void decode_nanosleep(Decoding& d) {
     d.out().run = run_nanosleep;
 }
 
-// griddepcontrol: launches run one after the other here, so waiting is over before it begins.
+// Launches run one after the other here, so waiting is over before it begins; that it was done is
+// remembered, because what comes before it may not touch what the launch before uses.
+void run_grid_wait(Warp& warp, const Instruction&, uint32_t) { warp.has_waited_for_grid = true; }
+
 // setmaxnreg and the like change what the hardware may do, never what the program computes.
 void decode_griddepcontrol(Decoding& d) {
-    d.ignore({"launch_dependents", "wait"});
-    d.out().run = run_nothing;
+    d.out().run = d.take("wait") ? run_grid_wait : run_nothing;
+    d.ignore({"launch_dependents"});
 }
 
 void decode_setmaxnreg(Decoding& d) {

@@ -10,6 +10,7 @@
 #include "machine/decoder.h"
 #include "machine/kernel_decoder.h"
 #include "machine/lanes.h"
+#include "machine/ops_bulk.h"
 
 namespace virtual_gpu {
 namespace {
@@ -47,6 +48,7 @@ void run_copy(Warp& warp, const Instruction& instruction, uint32_t mask) {
     }
     resolve(warp, instruction, Space::kShared, &to);
     copy.instruction = &instruction;
+    copy.serial = warp.launch->executed;
     copy.mask = to.mask;
     for_each_lane(to.mask, [&](int lane) {
         copy.to[lane] = static_cast<uint32_t>(to.address[lane]);
@@ -142,7 +144,11 @@ void decode_cp(Decoding& d) {
     if (!d.take("async")) {
         d.fail("only cp.async is supported");
     }
-    if (d.take("commit_group")) {
+    if (d.take("bulk")) {
+        decode_bulk(d);
+    } else if (d.take("mbarrier")) {
+        decode_async_arrive(d);
+    } else if (d.take("commit_group")) {
         d.out().run = run_commit;
     } else if (d.take("wait_group")) {
         d.out().offset = static_cast<int64_t>(d.immediate());
@@ -157,6 +163,16 @@ void decode_cp(Decoding& d) {
 constexpr Opcode kOpcodes[] = {{"cp", decode_cp}};
 
 }  // namespace
+
+void carry_out_copies(Warp& warp, int lane, uint64_t serial) {
+    std::erase_if(warp.copies, [&](PendingCopy& copy) {
+        if ((copy.mask >> lane & 1) != 0 && copy.serial < serial) {
+            carry_out(warp, copy, lane);
+            copy.mask &= ~(1u << lane);
+        }
+        return copy.mask == 0;
+    });
+}
 
 void drop_copies(Warp& warp) {
     for (const PendingCopy& copy : warp.copies) {

@@ -9,6 +9,7 @@
 #include "machine/decoder.h"
 #include "machine/kernel_decoder.h"
 #include "machine/lanes.h"
+#include "machine/matrix_elements.h"
 #include "machine/numeric.h"
 
 namespace virtual_gpu {
@@ -76,54 +77,6 @@ void decode_ldmatrix(Decoding& d) {
     d.out().run = run_ldmatrix;
 }
 
-// An operand's element as it lies in a register, and its value.
-struct Bf16Element {
-    using Bits = uint16_t;
-    static float value(Bits bits) { return bf16_to_float(bits); }
-};
-
-struct F16Element {
-    using Bits = uint16_t;
-    static float value(Bits bits) { return f16_to_float(bits); }
-};
-
-struct Tf32Element {  // The lower 13 bits do not count.
-    using Bits = uint32_t;
-    static float value(Bits bits) { return bits_to_float(bits & 0xffffe000); }
-};
-
-struct E4m3Element {
-    using Bits = uint8_t;
-    struct Table {
-        float values[256];
-        Table() {
-            for (int i = 0; i < 256; i++) {
-                values[i] = e4m3_to_float(static_cast<uint8_t>(i));
-            }
-        }
-    };
-    static float value(Bits bits) {
-        static const Table table;
-        return table.values[bits];
-    }
-};
-
-struct S8Element {
-    using Bits = int8_t;
-    static int32_t value(Bits bits) { return bits; }
-};
-
-// The four lanes of a group hold neighbouring elements along k, so a group's part of a register is
-// a piece of a row of A, or of a column of B, in order.
-template <class Element, class Sum>
-void widen_group(const uint32_t* lanes, Sum* out) {
-    typename Element::Bits bits[16 / sizeof(typename Element::Bits)];
-    std::memcpy(bits, lanes, 16);
-    for (size_t i = 0; i < 16 / sizeof(typename Element::Bits); i++) {
-        out[i] = Element::value(bits[i]);
-    }
-}
-
 template <int K>
 void multiply(const float (*a)[K], const float (*b)[8], float (*c)[8]) {
     for (int row = 0; row < 16; row += 4) {  // Four rows hide the latency of the additions.
@@ -154,6 +107,9 @@ void multiply(const int32_t (*a)[K], const int32_t (*b)[8], int32_t (*c)[8]) {
     }
 }
 
+// The four lanes of a group hold neighbouring elements along k, so a group's part of a register is
+// a piece of a row of A, or of a column of B, in order.
+//
 // The list holds 4 places of D, the places of A and of B, and 4 of C, in the order of the text.
 // Register r of A holds rows g + 8 (r % 2) and part r / 2 of k; register r of B part r of k of
 // column g; register r of C and D row g + 8 (r / 2), column 2 t + r % 2.
@@ -173,14 +129,14 @@ void run_mma(Warp& warp, const Instruction& instruction, uint32_t mask) {
     for (int r = 0; r < 2 * kParts; r++) {
         const uint32_t* from = reg<uint32_t>(warp, places_a[r]);
         for (int g = 0; g < 8; g++) {
-            widen_group<Element>(from + 4 * g, &a[g + 8 * (r % 2)][kPart * (r / 2)]);
+            widen_piece<Element>(from + 4 * g, &a[g + 8 * (r % 2)][kPart * (r / 2)]);
         }
     }
     for (int r = 0; r < kParts; r++) {
         const uint32_t* from = reg<uint32_t>(warp, places_b[r]);
         Sum columns[8][kPart];
         for (int g = 0; g < 8; g++) {
-            widen_group<Element>(from + 4 * g, columns[g]);
+            widen_piece<Element>(from + 4 * g, columns[g]);
         }
         for (int k = 0; k < kPart; k++) {
             for (int g = 0; g < 8; g++) {
@@ -244,6 +200,7 @@ void decode_mma(Decoding& d) {
         d.list_vector(&list, row.a_registers, Type::kB32);
         d.list_vector(&list, row.a_registers / 2, Type::kB32);
         d.list_vector(&list, 4, Type::kB32);
+        d.out().n_list = static_cast<uint16_t>(list.size());
         d.keep_list(std::move(list));
         d.out().run = row.run;
         return;

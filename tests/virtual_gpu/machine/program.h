@@ -39,6 +39,7 @@ struct Instruction {
     bool is_strong = false;  // Atomic, volatile, relaxed and the like: may meet others of its kind.
     uint8_t width[6] = {};   // Bits of the register behind each operand.
     uint32_t op[6] = {};
+    uint16_t n_list = 0;             // Registers in 'list', where it holds nothing else.
     int32_t target = -1;             // Index of an instruction or of a branch table.
     uint32_t location = 0;           // Index into PtxModule::locations.
     int64_t offset = 0;              // Added to an address.
@@ -95,6 +96,7 @@ struct Kernel {
     uint32_t local_bytes = 0;          // A lane.
     uint32_t max_threads = 0;          // 0: not limited by the kernel.
     uint32_t required_threads[3] = {0, 0, 0};
+    bool has_async = false;  // It uses mbarrier, bulk copies or wgmma.
 
     struct Constant {
         uint32_t place;

@@ -28,6 +28,21 @@ bool SectorShadow::follows(const Warp& warp, uint32_t other, uint32_t clock) con
     return warp.clock.follows_other_block(other, clock);
 }
 
+// A launch that may begin early must wait before it touches what the launch before it writes, and
+// before it overwrites what that one reads.
+void SectorShadow::check_dependence(Warp& warp, const Instruction& instruction, const Cell& cell,
+                                    uint64_t address, uint32_t touched, int lane, AccessKind kind) {
+    const uint32_t conflicts = cell.write_bytes | (kind == AccessKind::kRead ? 0 : cell.read_bytes);
+    if (warp.launch->depends_on == 0 || cell.launch != warp.launch->depends_on ||
+        warp.has_waited_for_grid || (conflicts & touched) == 0 || !warp.launch->settings.check) {
+        return;
+    }
+    report(warp, instruction, "race-launch", lane,
+           std::string(kind == AccessKind::kRead ? "read" : "write") + " of " +
+               warp.launch->memory->describe(address) +
+               ", which the launch before it uses, without griddepcontrol.wait");
+}
+
 void SectorShadow::note_read(const Warp& warp, const Instruction& instruction, Cell* cell,
                              uint32_t touched) {
     const uint32_t me = warp.global_index();
@@ -185,6 +200,8 @@ void SectorShadow::note(Warp& warp, const Instruction& instruction, Cell* cell, 
         split(cell, address);
     }
     if (cell->write_warp == kSplit) {
+        // The whole cell goes on knowing which bytes were touched, for the launch after this.
+        (kind == AccessKind::kRead ? cell->read_bytes : cell->write_bytes) |= touched;
         note_split(warp, instruction, address, touched, lane, kind);
     } else {
         note_whole(warp, instruction, cell, address, touched, lane, kind);

@@ -29,6 +29,7 @@ public:
     }
     // The launches from here on are one step: what it reads twice counts once.
     void begin_step() { step_ += 1; }
+    uint32_t launch() const { return launch_; }
 
     // Whether an access is the first one to its sector.
     static constexpr uint32_t kFirstInLaunch = 1;
@@ -42,6 +43,7 @@ public:
         uint32_t first = 0;
         if (cell.launch != launch_) {
             first = kFirstInLaunch | (cell.step != step_ ? kFirstInStep : 0);
+            check_dependence(warp, instruction, cell, address, touched, lane, kind);
             cell = Cell{};
             cell.launch = launch_;
             cell.step = step_;
@@ -96,6 +98,8 @@ private:
     void check_reads(Warp& warp, const Instruction& instruction, const Cell& cell, uint32_t touched,
                      uint64_t address, int lane);
     bool follows(const Warp& warp, uint32_t other, uint32_t clock) const;
+    void check_dependence(Warp& warp, const Instruction& instruction, const Cell& cell,
+                          uint64_t address, uint32_t touched, int lane, AccessKind kind);
     void list_readers(const Warp& warp, Cell* cell, uint32_t first, uint32_t first_clock);
     void copy_list(Cell* cell);
     bool all_listed_are_before(const Warp& warp, const Cell& cell) const;

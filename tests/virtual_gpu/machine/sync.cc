@@ -9,7 +9,7 @@ namespace {
 Knowledge knowledge_of(const Warp& warp) {
     Knowledge all = warp.clock.others;
     const uint32_t first = warp.global_index() - warp.index;
-    for (uint32_t other = 0; other < warp.clock.known.size(); other++) {
+    for (uint32_t other = 0; other < warp.launch->warps_a_block; other++) {
         const uint32_t time = other == warp.index ? warp.clock.now : warp.clock.known[other];
         if (time != 0) {
             all[first + other] = time;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "machine/async.h"
 #include "machine/clocks.h"
 #include "machine/device_memory.h"
 #include "machine/findings.h"
@@ -47,6 +48,7 @@ struct LaunchRequest {
     uint32_t dynamic_shared_bytes = 0;
     bool is_cooperative = false;
     std::vector<uint8_t> parameters;
+    uint32_t depends_on = 0;  // Number of the launch that may still run when this one begins.
     KernelCounters* counters = nullptr;  // Where to count; the kernel's own if there is none.
 };
 
@@ -66,6 +68,7 @@ enum class WarpState : uint8_t { kReady, kAtBarrier, kDone };
 struct PendingCopy {
     const Instruction* instruction;
     uint32_t mask;
+    uint64_t serial;  // When it was issued.
     uint32_t to[32];
     uint64_t from[32];
     uint8_t source_bytes[32];  // The rest of the destination becomes 0.
@@ -77,6 +80,25 @@ struct BarrierArrival {
     uint32_t threads = 0;    // Expected in all; 0: every thread of the block.
     uint32_t reduction = 0;  // The lanes' predicates, for bar.red.
     const Instruction* instruction = nullptr;
+};
+
+// A wgmma that has been issued and not carried out.
+struct PendingMatrix {
+    const Instruction* instruction = nullptr;
+    uint64_t a = 0;  // Descriptors of the operands in shared memory.
+    uint64_t b = 0;
+    bool accumulates = false;
+    uint32_t group = 0;
+    uint32_t clock = 0;  // The agent's.
+};
+
+// The wgmma of one warp.
+struct MatrixState {
+    std::vector<PendingMatrix> pending;
+    uint32_t committed = 0;
+    std::vector<uint8_t> fenced;  // The registers as they were at the last wgmma.fence.
+    // Registers that pending instructions own, one entry for 64 bytes of the register file.
+    std::vector<uint8_t> in_flight;
 };
 
 struct Block;
@@ -105,6 +127,10 @@ struct Warp {
     uint8_t* local = nullptr;     // [32, local_bytes]
     uint8_t* local_written = nullptr;
 
+    uint32_t bulk_groups[32] = {};  // Committed groups of bulk stores a lane.
+    MatrixState matrix;
+    bool has_waited_for_grid = false;  // griddepcontrol.wait was executed.
+
     uint32_t grid_index = 0;  // In the grid.
     uint32_t global_index() const { return grid_index; }
 };
@@ -128,6 +154,7 @@ struct Block {
     Barrier arrived[16];
     uint32_t full_barriers = 0;  // Barriers that all live warps passed together.
     uint32_t live_warps = 0;
+    AsyncState async;
 };
 
 struct Launch {
@@ -146,6 +173,9 @@ struct Launch {
     SyncLocations sync;  // Where warps of different blocks meet.
     LaunchError error = LaunchError::kNone;
     uint64_t executed = 0;
+    uint64_t random_state = 0;
+    // For a launch that may begin before the one it depends on has ended: that one's number.
+    uint32_t depends_on = 0;
 };
 
 inline size_t pc_of(const Warp& warp, const Instruction& instruction) {

@@ -5,6 +5,7 @@
 
 #include "machine/copies.h"
 #include "machine/lanes.h"
+#include "machine/wgmma.h"
 
 namespace virtual_gpu {
 namespace {
@@ -65,6 +66,8 @@ void end_warp(Warp& warp) {
     warp.block->live_warps -= 1;
     warp.launch->progress += 1;
     drop_copies(warp);
+    drop_bulk_copies(warp);
+    drop_products(warp);
 }
 
 }  // namespace
@@ -104,6 +107,9 @@ void run_warp(Warp& warp, int64_t budget) {
         warp.budget -= 1;
         warp.next = warp.pc + 1;
         if (mask != 0) {
+            if (!warp.matrix.pending.empty()) {
+                check_matrix_registers(warp, instruction);
+            }
             instruction.run(warp, instruction, mask);
         }
         if (launch.error != LaunchError::kNone) {

@@ -236,3 +236,47 @@ TEST_CASE("f32 arithmetic toward zero", "[instruction]") {
         REQUIRE((x * y + z == 0 || is_truncated(fused[i], x * y + z)));
     }
 }
+
+// Breaks if rounding down or up goes the wrong way, or moves a value that is exact.
+TEST_CASE("f32 arithmetic downward and upward", "[instruction]") {
+    Values values{7};
+    std::vector<uint64_t> a(4096);
+    std::vector<uint64_t> b(4096);
+    std::vector<uint64_t> c(4096);
+    for (size_t i = 0; i < a.size(); i++) {
+        const auto next = [&values] {
+            const uint64_t bits = values.next();
+            return (bits & 0x807fffff) | (107 + bits / 0x100000000 % 40) << 23;
+        };
+        a[i] = next();
+        b[i] = next();
+        c[i] = i % 5 == 0 ? a[i] ^ 0x80000000 : next();  // Some sums cancel.
+    }
+    const auto value = [](uint64_t bits) { return std::bit_cast<float>(uint32_t(bits)); };
+    for (const std::string direction : {"rm", "rp"}) {
+        const bool is_down = direction == "rm";
+        const auto run = [&](const std::string& body) {
+            return run_instruction(body, "f32", "f32", {a, b, c});
+        };
+        const auto sums = run("add." + direction + ".f32 %d, %a, %c;");
+        const auto products = run("mul." + direction + ".f32 %d, %a, %b;");
+        const auto fused = run("fma." + direction + ".f32 %d, %a, %b, %c;");
+        const auto is_right = [&](uint64_t bits, Exact exact) {
+            const float found = value(bits);
+            const float beyond = std::nextafter(found, is_down ? INFINITY : -INFINITY);
+            if (exact == 0) {
+                return found == 0 && std::signbit(found) == is_down;
+            }
+            return is_down ? Exact{found} <= exact && Exact{beyond} > exact
+                           : Exact{found} >= exact && Exact{beyond} < exact;
+        };
+        for (size_t i = 0; i < a.size(); i++) {
+            const Exact x = value(a[i]);
+            const Exact y = value(b[i]);
+            const Exact z = value(c[i]);
+            REQUIRE(is_right(sums[i], x + z));
+            REQUIRE(is_right(products[i], x * y));
+            REQUIRE(is_right(fused[i], x * y + z));
+        }
+    }
+}

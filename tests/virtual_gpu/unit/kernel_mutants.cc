@@ -3,16 +3,11 @@
 #include <catch2/catch_test_macros.hpp>
 #include <functional>
 
-#include "unit/support.h"
+#include "unit/mutants.h"
 
 using namespace virtual_gpu;
 
 namespace {
-
-struct Subject {
-    const char* kernel;
-    std::function<LaunchRequest(Machine&, const Kernel&)> request;
-};
 
 uint64_t zeros(Machine& machine, size_t n) { return upload(machine, std::vector<uint32_t>(n, 0)); }
 
@@ -74,73 +69,6 @@ std::vector<Subject> subjects() {
              return request_for(k, {2}, {256}, zeros(m, 500), zeros(m, 16), 500);
          }},
     };
-}
-
-struct Mutant {
-    std::string what;
-    std::string text;
-};
-
-std::string replaced(std::string line, const std::string& from, const std::string& to) {
-    const size_t at = line.find(from);
-    return at == std::string::npos ? line : line.replace(at, from.size(), to);
-}
-
-// All mutants of one kernel: the lines between its name and the next kernel.
-std::vector<Mutant> mutants_of(const std::string& ptx, const std::string& kernel) {
-    std::vector<std::string> lines;
-    std::stringstream stream(ptx);
-    for (std::string line; std::getline(stream, line);) {
-        lines.push_back(line);
-    }
-    std::vector<Mutant> mutants;
-    bool inside = false;
-    for (size_t i = 0; i < lines.size(); i++) {
-        const size_t entry = lines[i].find(".entry ");
-        if (entry != std::string::npos) {
-            inside = lines[i].compare(entry + 7, kernel.size() + 1, kernel + "(") == 0;
-        }
-        if (!inside) {
-            continue;
-        }
-        const auto add = [&](const std::string& line) {
-            std::string text;
-            for (size_t j = 0; j < lines.size(); j++) {
-                text += (j == i ? line : lines[j]) + "\n";
-            }
-            mutants.push_back({kernel + " PTX line " + std::to_string(i + 1) + ": '" + lines[i] +
-                                   "' -> '" + line + "'",
-                               text});
-        };
-        const auto has = [&](const char* word) { return lines[i].find(word) != std::string::npos; };
-        if (has("bar.sync") || has("membar") || has("fence.") || has("cp.async.wait_group") ||
-            has("cp.async.commit_group")) {
-            add("");
-        }
-        if (has("cp.async.wait_group")) {
-            add(replaced(lines[i], "wait_group 1", "wait_group 2"));
-        }
-        if (has("shfl.sync")) {
-            // Without lane 31: its register may hold the mask, so the whole operand goes.
-            add(lines[i].substr(0, lines[i].rfind(',')) + ", 2147483647;");
-        }
-    }
-    return mutants;
-}
-
-// Whether any of several schedules ends in an error or a finding.
-bool is_noticed(const std::string& ptx, const Subject& subject) {
-    for (uint32_t seed = 0; seed < 5; seed++) {
-        Machine machine(uint64_t{1} << 26);
-        machine.settings.seed = seed;
-        const auto program = machine.load(ptx);
-        Kernel& kernel = *program->kernels.at(subject.kernel);
-        const LaunchError error = machine.run(&kernel, subject.request(machine, kernel));
-        if (error != LaunchError::kNone || !machine.findings().list().empty()) {
-            return true;
-        }
-    }
-    return false;
 }
 
 }  // namespace

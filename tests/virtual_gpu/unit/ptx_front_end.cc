@@ -95,7 +95,7 @@ TEST_CASE("the unknown is refused by name and line", "[ptx]") {
                ContainsSubstring("PTX line 10: k: 'frobnicate.u32': unknown opcode"));
     CHECK_THAT(error_of(in_kernel("add.weird.s32 %r1, %r2, %r3;")),
                ContainsSubstring("suffix '.weird' is not supported"));
-    CHECK_THAT(error_of(in_kernel("add.rp.f32 %f1, %f2, %f3;")), ContainsSubstring("'.rp'"));
+    CHECK_THAT(error_of(in_kernel("add.rna.f32 %f1, %f2, %f3;")), ContainsSubstring("'.rna'"));
     CHECK_THAT(error_of(in_kernel("add.s32 %r1, %r2;")), ContainsSubstring("operand is missing"));
     CHECK_THAT(error_of(in_kernel("add.s32 %r1, %r2, %r3, %r4;")), ContainsSubstring("4 operands"));
     CHECK_THAT(error_of(in_kernel("add.s32 %r1, %r2, %nothing;")), ContainsSubstring("%nothing"));
