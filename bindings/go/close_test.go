@@ -31,7 +31,7 @@ func TestClosed(t *testing.T) {
 	outcome := func(_ any, err error) error { return err }
 	for i, err := range []error{
 		outcome(engine.Stats()),
-		engine.Shutdown(0),
+		engine.Shutdown(t.Context()),
 		outcome(engine.LoadModel(t.Context(), "", fathom.ModelOptions{})),
 		outcome(model.Describe()),
 		outcome(model.NewSession(fathom.SessionOptions{})),
@@ -92,7 +92,15 @@ func TestOneReader(t *testing.T) {
 	stream := must(session.Start(ask(t, model, fathom.ThinkingOff, sum), fathom.GenerateOptions{}))(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { _, err := stream.Next(ctx); done <- err }()
+	go func() {
+		for {
+			_, err := stream.Next(ctx)
+			if !errors.Is(err, fathom.ErrBusy) { // By what asks below whether it is busy.
+				done <- err
+				return
+			}
+		}
+	}()
 	eventually(t, "the reader waits", func() bool {
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -107,6 +115,37 @@ func TestOneReader(t *testing.T) {
 	stream.Close()
 	if err := <-done; !errors.Is(err, fathom.ErrClosed) {
 		t.Error(err)
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	// Breaks if an engine does not end when its context does, or a stream is not told.
+	engine, model := demoModel(t)
+	session := newSession(t, model)
+	// Nobody reads it, so it cannot end by itself.
+	stream := must(session.Start(ask(t, model, fathom.ThinkingOff, sum),
+		fathom.GenerateOptions{IgnoreEOS: true}))(t)
+	defer stream.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- engine.Shutdown(ctx) }()
+	eventually(t, "new work is refused", func() bool {
+		refused, err := model.NewSession(fathom.SessionOptions{})
+		if err == nil {
+			refused.Close()
+		}
+		return errors.Is(err, fathom.ErrShutdown)
+	})
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) || !errors.Is(err, fathom.ErrTimeout) {
+		t.Error(err)
+	}
+	var last fathom.Event
+	for last.Type != fathom.EventDone {
+		last = must(stream.Next(t.Context()))(t)
+	}
+	if last.Finish != fathom.FinishCancelled {
+		t.Errorf("%+v", last)
 	}
 }
 

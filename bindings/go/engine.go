@@ -1,6 +1,10 @@
 package fathom
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
 	"time"
 	"unsafe"
 
@@ -39,12 +43,17 @@ type EngineOptions struct {
 	MemoryBudget  uint64   // Most bytes for weights, KV cache and workspace; 0: no limit.
 	KVCacheBytes  uint64   // Bytes for the KV cache of each model; 0: one session's context.
 
-	// Log receives log records, one at a time, until the engine is closed. It must not call this
-	// package. What it panics with is lost.
+	Device       DeviceKind // 0: the CPU. What a device lacks is an error; no other takes its place.
+	DeviceIndex  int32      // Which of several devices of that kind, from 0.
+	DriverFolder string     // Folder of the device driver's library; empty: the system's.
+	PluginFolder string     // Folder of the device's plugin; empty: beside the shared library.
+
+	// Log receives log records until the engine is closed, of several goroutines at once if several
+	// load models. It must not call this package. What it panics with is lost.
 	Log func(level LogLevel, text string)
 }
 
-func (o *EngineOptions) sys(log uintptr) *sys.EngineOptions {
+func (o *EngineOptions) sys(pinner *runtime.Pinner, log uintptr) *sys.EngineOptions {
 	options := &sys.EngineOptions{
 		StructSize:    uint32(unsafe.Sizeof(sys.EngineOptions{})),
 		Mode:          sys.ModeThreaded,
@@ -55,7 +64,11 @@ func (o *EngineOptions) sys(log uintptr) *sys.EngineOptions {
 		MemoryBudget:  o.MemoryBudget,
 		KVCacheBytes:  o.KVCacheBytes,
 		Deterministic: truth(o.Deterministic),
+		Device:        int32(o.Device),
+		DeviceIndex:   o.DeviceIndex,
 	}
+	options.DriverFolder, options.DriverFolderBytes = pinText(pinner, o.DriverFolder)
+	options.PluginFolder, options.PluginFolderBytes = pinText(pinner, o.PluginFolder)
 	if o.Manual {
 		options.Mode = sys.ModeManual
 	}
@@ -89,9 +102,12 @@ func NewEngine(options EngineOptions) (*Engine, error) {
 	if hook := options.Log; hook != nil {
 		log = sys.RegisterLog(func(level int32, text string) { hook(LogLevel(level), text) })
 	}
+	var pinner runtime.Pinner
+	defer pinner.Unpin()
+	native := options.sys(&pinner, log)
 	var ptr sys.Engine
 	err := try(func(failure *sys.Error) int32 {
-		return sys.EngineCreate(options.sys(log), &ptr, failure)
+		return sys.EngineCreate(native, &ptr, failure)
 	})
 	if err != nil {
 		sys.Unregister(log)
@@ -112,29 +128,36 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// Shutdown refuses new work, lets running streams finish for as long as timeout says, then cancels
-// them; a negative timeout waits for ever. It returns [ErrTimeout] if it had to cancel some. No
-// thread of the engine runs after it.
-func (e *Engine) Shutdown(timeout time.Duration) error {
-	return e.tryLong(func(failure *sys.Error) int32 {
-		return sys.EngineShutdown(e.ptr, nanoseconds(timeout), failure)
-	})
-}
-
-// nanoseconds is a duration in the library's terms: what is negative waits for ever.
-func nanoseconds(d time.Duration) uint64 {
-	if d < 0 {
-		return 1<<64 - 1
+// Shutdown refuses new work and waits until running streams have finished. When ctx ends it cancels
+// those that still run; if there were any, it returns an error that is ctx.Err() and [ErrTimeout].
+// No thread of the engine runs after it.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	shutdown := func(timeout uint64) error {
+		return e.tryLong(func(failure *sys.Error) int32 {
+			return sys.EngineShutdown(e.ptr, timeout, failure)
+		})
 	}
-	return uint64(d)
+	// Of several callers the one that waits least decides.
+	defer context.AfterFunc(ctx, func() { shutdown(0) })()
+	err := shutdown(forever)
+	if errors.Is(err, ErrTimeout) && ctx.Err() != nil {
+		return fmt.Errorf("fathom: shutdown: %w (%w)", ctx.Err(), err)
+	}
+	return err
 }
 
-// Step runs steps of a manual engine on the caller's thread until budget has passed, at least one.
-// It reports whether work is left.
+const forever = 1<<64 - 1
+
+// Step runs steps of a manual engine on the caller's thread until budget has passed, at least one;
+// with a negative budget until no work is left. It reports whether work is left.
 func (e *Engine) Step(budget time.Duration) (more bool, err error) {
+	nanoseconds := uint64(forever)
+	if budget >= 0 {
+		nanoseconds = uint64(budget)
+	}
 	var left int32
 	err = e.tryLong(func(failure *sys.Error) int32 {
-		return sys.EngineStep(e.ptr, nanoseconds(budget), &left, failure)
+		return sys.EngineStep(e.ptr, nanoseconds, &left, failure)
 	})
 	return left != 0, err
 }

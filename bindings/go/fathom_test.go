@@ -365,7 +365,7 @@ func TestManualEngine(t *testing.T) {
 	for event := (fathom.Event{}); event.Type != fathom.EventDone; {
 		event = must(stream.Next(t.Context()))(t)
 	}
-	if err := engine.Shutdown(-1); err != nil {
+	if err := engine.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if _, err := session.Start(ask(t, model, 0, sum), fathom.GenerateOptions{}); !errors.Is(err,
@@ -419,6 +419,11 @@ func TestFacts(t *testing.T) {
 	if plan.WeightBytes != d.WeightBytes ||
 		plan.TotalBytes != plan.WeightBytes+plan.WorkspaceBytes+plan.KVCacheBytes {
 		t.Errorf("plan %+v, model %+v", plan, d)
+	}
+	tight, err := fathom.Estimate(modelFolder(), fathom.EngineOptions{MemoryBudget: 1 << 20},
+		fathom.ModelOptions{})
+	if !errors.Is(err, fathom.ErrBudget) || tight != plan {
+		t.Errorf("over budget: %+v, %v", tight, err)
 	}
 	report := must(fathom.Inspect(modelFolder(), fathom.EngineOptions{}, fathom.ModelOptions{}))(t)
 	if !bytes.Contains(report, []byte("deepseek_v3")) {

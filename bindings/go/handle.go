@@ -69,13 +69,38 @@ func (h *handle) tryLong(call func(failure *sys.Error) int32) error {
 	return try(call)
 }
 
-// callers has room for the threads that may be inside short calls. The Go runtime replaces a thread
-// that is inside C for more than a few microseconds, and the system may well keep one there for
-// milliseconds; so without a bound many goroutines would become many threads.
-var callers = make(chan struct{}, runtime.NumCPU())
+// callers bounds the threads inside short calls. The Go runtime replaces a thread that is inside C
+// for more than a few microseconds, and the system may well keep one there for milliseconds; so
+// without a bound many goroutines would become many threads.
+var callers = newLimiter(runtime.NumCPU())
 
 func short(call func()) {
-	callers <- struct{}{}
-	defer func() { <-callers }()
+	callers.enter()
+	defer callers.leave()
 	call()
+}
+
+// A limiter lets so many in at a time. It is a channel of permits with a counter before it: the way
+// in and out is two additions as long as nobody has to wait.
+type limiter struct {
+	room  atomic.Int64 // Below 0: how many wait.
+	ready chan struct{}
+}
+
+func newLimiter(n int) *limiter {
+	l := &limiter{ready: make(chan struct{})}
+	l.room.Store(int64(n))
+	return l
+}
+
+func (l *limiter) enter() {
+	if l.room.Add(-1) < 0 {
+		<-l.ready
+	}
+}
+
+func (l *limiter) leave() {
+	if l.room.Add(1) <= 0 {
+		l.ready <- struct{}{}
+	}
 }

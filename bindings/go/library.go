@@ -107,8 +107,11 @@ type Device struct {
 // A DeviceKind tells processors from other devices.
 type DeviceKind int32
 
-// DeviceCPU is a processor of this machine.
-const DeviceCPU DeviceKind = sys.DeviceCPU
+// The kinds of devices.
+const (
+	DeviceCPU  DeviceKind = sys.DeviceCPU  // A processor of this machine.
+	DeviceCUDA DeviceKind = sys.DeviceCUDA // An NVIDIA GPU.
+)
 
 // Devices lists the devices of this machine.
 func Devices() ([]Device, error) {

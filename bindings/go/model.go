@@ -222,7 +222,8 @@ type MemoryPlan struct {
 	FileBytes        uint64 // Bytes of all tensors in the files.
 }
 
-// Estimate says what loading a checkpoint folder will take, from its headers alone.
+// Estimate says what loading a checkpoint folder will take, from its headers alone. With
+// [ErrBudget] it returns the plan that does not fit.
 func Estimate(folder string, engine EngineOptions, model ModelOptions) (MemoryPlan, error) {
 	if err := Load(""); err != nil {
 		return MemoryPlan{}, err
@@ -232,12 +233,9 @@ func Estimate(folder string, engine EngineOptions, model ModelOptions) (MemoryPl
 	var p sys.MemoryPlan
 	p.StructSize = uint32(unsafe.Sizeof(p))
 	err := try(func(failure *sys.Error) int32 {
-		return sys.ModelEstimate(engine.sys(0), sourceOf(&pinner, folder), model.sys(&pinner, 0),
+		return sys.ModelEstimate(engine.sys(&pinner, 0), sourceOf(&pinner, folder), model.sys(&pinner, 0),
 			&p, failure)
 	})
-	if err != nil {
-		return MemoryPlan{}, err
-	}
 	return MemoryPlan{
 		KV:               KVType(p.KVType),
 		WeightBytes:      p.WeightBytes,
@@ -250,7 +248,7 @@ func Estimate(folder string, engine EngineOptions, model ModelOptions) (MemoryPl
 		Parameters:       p.Parameters,
 		ActiveParameters: p.ActiveParameters,
 		FileBytes:        p.FileBytes,
-	}, nil
+	}, err
 }
 
 // Inspect returns everything that the headers of a checkpoint folder say, as JSON. For tools.
@@ -262,7 +260,7 @@ func Inspect(folder string, engine EngineOptions, model ModelOptions) ([]byte, e
 	defer pinner.Unpin()
 	var buffer sys.Buffer
 	err := try(func(failure *sys.Error) int32 {
-		return sys.ModelInspect(engine.sys(0), sourceOf(&pinner, folder), model.sys(&pinner, 0),
+		return sys.ModelInspect(engine.sys(&pinner, 0), sourceOf(&pinner, folder), model.sys(&pinner, 0),
 			&buffer, failure)
 	})
 	if err != nil {

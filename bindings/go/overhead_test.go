@@ -60,12 +60,12 @@ func TestTimePerEvent(t *testing.T) {
 		inC = append(inC, must(strconv.ParseFloat(strings.TrimSpace(string(output)), 64))(t))
 		inGo = append(inGo, drain(t, engine, session, prompt))
 	}
-	slices.Sort(inC)
-	slices.Sort(inGo)
-	t.Logf("time per event: %.0f ns in Go, %.0f ns in C, difference %.0f ns", inGo[1], inC[1],
-		inGo[1]-inC[1])
-	if inGo[1]-inC[1] > most {
-		t.Errorf("an event costs %.0f ns more than in C, wanted at most %d", inGo[1]-inC[1], most)
+	// The least of the medians: what else the machine does can only add to it.
+	more := slices.Min(inGo) - slices.Min(inC)
+	t.Logf("time per event: %.0f ns in Go, %.0f ns in C, difference %.0f ns", slices.Min(inGo),
+		slices.Min(inC), more)
+	if more > most {
+		t.Errorf("an event costs %.0f ns more than in C, wanted at most %d", more, most)
 	}
 }
 

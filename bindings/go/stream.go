@@ -152,8 +152,9 @@ func (s *Stream) closed() bool {
 // poll takes the next event if there is one. The caller holds s.reading, which keeps Close away.
 func (s *Stream) poll() (ready bool, err error) {
 	// Without room for an error the library makes none, and having no event is no error here.
-	var status int32
-	short(func() { status = sys.StreamNext(s.ptr, 0, &s.event, nil) })
+	callers.enter()
+	status := sys.StreamNext(s.ptr, 0, &s.event, nil)
+	callers.leave()
 	if status == sys.Timeout {
 		return false, nil
 	}

@@ -228,10 +228,12 @@ func stepShutdown() {
 		fathom.Message{Role: fathom.User, Text: sum}))
 	defer prompt.Close()
 	stream := endless(session, prompt)
-	outcome("with a running stream", nil, engine.Shutdown(0))
+	over, end := context.WithCancel(context.Background())
+	end()
+	outcome("with a running stream", nil, engine.Shutdown(over))
 	logEnd("its stream", stream, 0)
 	stream.Close()
-	outcome("again", nil, engine.Shutdown(-1))
+	outcome("again", nil, engine.Shutdown(context.Background()))
 	late, err := session.Start(prompt, fathom.GenerateOptions{})
 	outcome("generate", late, err)
 	other, err := model.NewSession(fathom.SessionOptions{})
@@ -240,7 +242,7 @@ func stepShutdown() {
 	outcome("load", another, err)
 	idle := newEngine()
 	defer idle.Close()
-	outcome("idle", nil, idle.Shutdown(-1))
+	outcome("idle", nil, idle.Shutdown(context.Background()))
 }
 
 func stepParentsFirst() {

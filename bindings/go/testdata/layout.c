@@ -20,7 +20,7 @@ _Static_assert(offsetof(fathom_device_info, name) == 32,
                "fathom_device_info.name");
 _Static_assert(offsetof(fathom_device_info, level) == 128,
                "fathom_device_info.level");
-_Static_assert(sizeof(fathom_engine_options) == 64, "fathom_engine_options");
+_Static_assert(sizeof(fathom_engine_options) == 104, "fathom_engine_options");
 _Static_assert(offsetof(fathom_engine_options, struct_size) == 0,
                "fathom_engine_options.struct_size");
 _Static_assert(offsetof(fathom_engine_options, mode) == 4,
@@ -45,6 +45,18 @@ _Static_assert(offsetof(fathom_engine_options, log) == 48,
                "fathom_engine_options.log");
 _Static_assert(offsetof(fathom_engine_options, log_user_data) == 56,
                "fathom_engine_options.log_user_data");
+_Static_assert(offsetof(fathom_engine_options, device) == 64,
+               "fathom_engine_options.device");
+_Static_assert(offsetof(fathom_engine_options, device_index) == 68,
+               "fathom_engine_options.device_index");
+_Static_assert(offsetof(fathom_engine_options, driver_folder) == 72,
+               "fathom_engine_options.driver_folder");
+_Static_assert(offsetof(fathom_engine_options, driver_folder_bytes) == 80,
+               "fathom_engine_options.driver_folder_bytes");
+_Static_assert(offsetof(fathom_engine_options, plugin_folder) == 88,
+               "fathom_engine_options.plugin_folder");
+_Static_assert(offsetof(fathom_engine_options, plugin_folder_bytes) == 96,
+               "fathom_engine_options.plugin_folder_bytes");
 _Static_assert(sizeof(fathom_engine_stats) == 104, "fathom_engine_stats");
 _Static_assert(offsetof(fathom_engine_stats, struct_size) == 0,
                "fathom_engine_stats.struct_size");

@@ -42,6 +42,7 @@ const (
 	StructEvent                = 14
 	StructUsage                = 15
 	DeviceCPU                  = 1
+	DeviceCUDA                 = 2
 	ModeThreaded               = 0
 	ModeManual                 = 1
 	CPUAuto                    = 0
@@ -107,18 +108,24 @@ type DeviceInfo struct {
 
 // EngineOptions is fathom_engine_options.
 type EngineOptions struct {
-	StructSize    uint32
-	Mode          int32
-	NThreads      int32
-	CPULevel      int32
-	Deterministic int32
-	MaxBatchRows  int32
-	MaxSequences  int32
-	Reserved      int32
-	MemoryBudget  uint64
-	KVCacheBytes  uint64
-	Log           uintptr
-	LogUserData   uintptr
+	StructSize        uint32
+	Mode              int32
+	NThreads          int32
+	CPULevel          int32
+	Deterministic     int32
+	MaxBatchRows      int32
+	MaxSequences      int32
+	Reserved          int32
+	MemoryBudget      uint64
+	KVCacheBytes      uint64
+	Log               uintptr
+	LogUserData       uintptr
+	Device            int32
+	DeviceIndex       int32
+	DriverFolder      uintptr
+	DriverFolderBytes uint64
+	PluginFolder      uintptr
+	PluginFolderBytes uint64
 }
 
 // EngineStats is fathom_engine_stats.
@@ -328,7 +335,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(DeviceInfo{}.MemoryAvailable)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(DeviceInfo{}.Name)-32]
 	_ = [1]struct{}{}[unsafe.Offsetof(DeviceInfo{}.Level)-128]
-	_ = [1]struct{}{}[unsafe.Sizeof(EngineOptions{})-64]
+	_ = [1]struct{}{}[unsafe.Sizeof(EngineOptions{})-104]
 	_ = [1]struct{}{}[unsafe.Offsetof(EngineOptions{}.StructSize)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(EngineOptions{}.Mode)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(EngineOptions{}.NThreads)-8]
@@ -341,6 +348,12 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(EngineOptions{}.KVCacheBytes)-40]
 	_ = [1]struct{}{}[unsafe.Offsetof(EngineOptions{}.Log)-48]
 	_ = [1]struct{}{}[unsafe.Offsetof(EngineOptions{}.LogUserData)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(EngineOptions{}.Device)-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(EngineOptions{}.DeviceIndex)-68]
+	_ = [1]struct{}{}[unsafe.Offsetof(EngineOptions{}.DriverFolder)-72]
+	_ = [1]struct{}{}[unsafe.Offsetof(EngineOptions{}.DriverFolderBytes)-80]
+	_ = [1]struct{}{}[unsafe.Offsetof(EngineOptions{}.PluginFolder)-88]
+	_ = [1]struct{}{}[unsafe.Offsetof(EngineOptions{}.PluginFolderBytes)-96]
 	_ = [1]struct{}{}[unsafe.Sizeof(EngineStats{})-104]
 	_ = [1]struct{}{}[unsafe.Offsetof(EngineStats{}.StructSize)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(EngineStats{}.DeviceStatus)-4]
