@@ -19,12 +19,6 @@ static_assert(kGenerateAppend == FATHOM_GENERATE_APPEND &&
               kGeneratePromptLogprobs == FATHOM_GENERATE_PROMPT_LOGPROBS &&
               kGenerateIgnoreEos == FATHOM_GENERATE_IGNORE_EOS);
 
-void require_range(const char* field, int64_t found, int64_t low, int64_t high) {
-    if (found < low || found > high) {
-        fail(Status::kInvalidArgument, field, ": found ", found, ", wanted ", low, " to ", high);
-    }
-}
-
 /// An array argument: NULL only with count 0, and not more than the interface allows.
 template <typename Element>
 void require_array(const char* field, const Element* array, uint64_t count, uint64_t most) {

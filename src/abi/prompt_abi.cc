@@ -63,15 +63,20 @@ int32_t fathom_prompt_create(const fathom_tokenizer* tokenizer,
         require(prompt, "prompt");
         const fathom_prompt_options given = read_options(options);
         auto made = std::make_unique<fathom_prompt>();
+        require_range("fathom_prompt_options.reserved", given.reserved, 0, 0);
+        require_range("fathom_prompt_options.no_generation", given.no_generation, 0, 1);
         made->options.thinking = thinking_of(given.thinking);
         made->options.add_generation_prompt = given.no_generation == 0;
+        const std::string_view name =
+            text_of(given.dialect, given.dialect_bytes, "fathom_prompt_options.dialect");
         if (tokenizer != nullptr) {
             require(tokenizer, "tokenizer");
-            const std::string_view name =
-                text_of(given.dialect, given.dialect_bytes, "fathom_prompt_options.dialect");
             made->tokenizer = tokenizer->tokenizer;
             made->dialect = name.empty() ? tokenizer->dialect
                                          : &dialect_named(name, *made->tokenizer);
+        } else if (!name.empty()) {
+            // It cannot render anything without a tokenizer, but a wrong name is a mistake.
+            dialect_named(name);
         }
         *prompt = made.release();
     });

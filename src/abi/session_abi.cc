@@ -12,6 +12,7 @@ int32_t fathom_session_create(fathom_model* model, const fathom_session_options*
         require(model, "model");
         require(session, "session");
         const fathom_session_options given = read_options(options);
+        require_range("fathom_session_options.reserved", given.reserved, 0, 0);
         *session = new fathom_session{{}, Session::create(model->model, given.context)};
     });
 }

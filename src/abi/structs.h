@@ -78,6 +78,13 @@ Struct read_options(const Struct* given) {
     return known;
 }
 
+/// Throws unless a field of an option struct is one of [low, high]; reserved fields are 0 to 0.
+inline void require_range(const char* field, int64_t found, int64_t low, int64_t high) {
+    if (found < low || found > high) {
+        fail(Status::kInvalidArgument, field, ": found ", found, ", wanted ", low, " to ", high);
+    }
+}
+
 /// Fills the caller's result struct as far as it is large; what lies beyond ours becomes zero.
 template <typename Struct>
 void write_result(Struct known, Struct* out) {
