@@ -106,6 +106,30 @@ stage_tsan() {
         build/tsan/bin/fathom_simulation_tests "[threads]"
 }
 
+# The backend for NVIDIA GPUs, on the virtual GPU; joins the release build, so that
+# `--device cuda --driver build/release/virtual_gpu` works afterwards.
+stage_cuda() {
+    build release -DFATHOM_CUDA=ON &&
+        ctest --test-dir build/release --verbose -R '^(cuda|virtual_gpu)'
+}
+
+# What the bindings share, and C. A language whose tools are not on the machine is skipped: they are
+# those of its own users, and install_dependencies.sh does not bring them.
+stage_bindings() { bash bindings/test.sh; }
+
+stage_go() { needs go "Go 1.21 or later" && bash bindings/go/test.sh; }
+
+stage_rust() { needs cargo "Rust with cargo" && bash bindings/rust/test.sh; }
+
+stage_java() { needs mvn "JDK 17 and Maven" && bash bindings/java/test.sh; }
+
+needs() { # needs COMMAND WORDS
+    command -v "$1" >/dev/null && return
+    echo "skipped: needs $2"
+    return $skipped_stage
+}
+skipped_stage=77
+
 stage_coverage() {
     build coverage -- fathom_unit_tests fathom_hostile_tests || return 1
     find build/coverage -name '*.gcda' -delete
@@ -128,7 +152,9 @@ count() { # count STAGE RESULT
     # shellcheck disable=SC2086
     set -- "$1" "$2" $counts
     local good=$3 bad=$4 skip=$5
-    if [ "$2" = 0 ]; then
+    if [ "$2" = $skipped_stage ]; then
+        skip=1
+    elif [ "$2" = 0 ]; then
         [ $((good + bad + skip)) = 0 ] && good=1
     elif [ "$bad" = 0 ]; then
         bad=1
@@ -145,7 +171,10 @@ run_stage() { # run_stage NAME
     "stage_$name" >"$log" 2>&1
     result=$?
     count "$name" $result
-    if [ $result = 0 ]; then
+    if [ $result = $skipped_stage ]; then
+        echo "[$number/$total] $name: $(tail -n 1 "$log")"
+        return 0
+    elif [ $result = 0 ]; then
         echo "[$number/$total] $name: ok, $summary, $((SECONDS - began)) s"
         grep -hE '^(tidy|library|header): |^lines: ' "$log" | sed 's/^/    /'
     else

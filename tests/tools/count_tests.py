@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Prints 'passed failed skipped' of the test cases that a log speaks of: Catch2 and unittest."""
+"""Prints 'passed failed skipped' of the test cases that a log speaks of: Catch2, unittest, and the
+last lines of the bindings' test.sh."""
 
 import re
 import sys
@@ -26,6 +27,9 @@ def count(text):
         passed -= bad + parts.get("skipped", 0)
         failed += bad
         skipped += parts.get("skipped", 0)
+    for good, bad in re.findall(r"^(?:bindings|go|rust|java): (\d+) passed, (\d+) failed", text, re.M):
+        passed += int(good)
+        failed += int(bad)
     return passed, failed, skipped
 
 
