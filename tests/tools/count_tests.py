@@ -8,6 +8,8 @@ import sys
 # What ctest puts before each line of a test's output.
 PREFIX = re.compile(r"^\d+: ", re.M)
 
+LAST_LINE = re.compile(r"^(?:bindings|go|rust|java): (\d+) passed, (\d+) failed", re.M)
+
 
 def count(text):
     passed = failed = skipped = 0
@@ -27,7 +29,7 @@ def count(text):
         passed -= bad + parts.get("skipped", 0)
         failed += bad
         skipped += parts.get("skipped", 0)
-    for good, bad in re.findall(r"^(?:bindings|go|rust|java): (\d+) passed, (\d+) failed", text, re.M):
+    for good, bad in LAST_LINE.findall(text):
         passed += int(good)
         failed += int(bad)
     return passed, failed, skipped
