@@ -1,8 +1,12 @@
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <string>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include "abi/library_handles.h"
 
@@ -87,7 +91,33 @@ TEST_CASE("abi names and versions", "[abi]") {
     REQUIRE(fathom_feature_supported("arch.llama") == 0);
     REQUIRE(fathom_feature_supported("") == 0);
     REQUIRE(fathom_feature_supported(nullptr) == 0);
-    REQUIRE(std::string(fathom_build_info_json()).find("\"version\"") != std::string::npos);
+}
+
+// Breaks when a support ticket does not say what its sender ran.
+TEST_CASE("abi build info", "[abi]") {
+    const std::string text = fathom_build_info_json();
+    REQUIRE(text.find('\n') == std::string::npos);
+    const nlohmann::json info = nlohmann::json::parse(text);
+    const uint32_t version = fathom_abi_version();
+    REQUIRE(info.at("abi") ==
+            std::to_string(version >> 16) + "." + std::to_string(version & 0xffff));
+    REQUIRE(std::count(info.at("version").get_ref<const std::string&>().begin(),
+                       info.at("version").get_ref<const std::string&>().end(), '.') == 2);
+    REQUIRE(!info.at("compiler").get<std::string>().empty());
+    const std::vector<std::string> backends = info.at("backends");
+    for (const std::string& backend : backends) {
+        REQUIRE(fathom_feature_supported(("backend." + backend).c_str()) == 1);
+    }
+    REQUIRE(std::count(backends.begin(), backends.end(), "cpu") == 1);
+    // Every level that an engine can be made with has its name here, in the order of the numbers.
+    const std::vector<std::string> levels = info.at("cpu_levels");
+    REQUIRE(levels.size() == FATHOM_CPU_AVX512_BF16);
+    REQUIRE(levels.front() == "scalar");
+    REQUIRE(levels.back() == "avx512_bf16");
+    fathom_device_info device = sized<fathom_device_info>();
+    uint32_t count = 1;
+    REQUIRE(fathom_devices_query(&device, &count, nullptr) == FATHOM_OK);
+    REQUIRE(std::count(levels.begin(), levels.end(), device.level) == 1);
 }
 
 // Breaks when a failed call leaves an error object of an earlier one, or none at all.
