@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A library between a program and Fathom that counts calls, and what its counts have to show.
 
-    call_trace.py build LIBRARY FOLDER     FOLDER/libfathom.so.1 that passes every call on to LIBRARY
-    call_trace.py check COUNTS             every function was called, every fallible one succeeded
+    call_trace.py build LIBRARY FOLDER   FOLDER/libfathom.so.1 that passes calls on to LIBRARY
+    call_trace.py check COUNTS           every function was called, every fallible one succeeded
 
 The program finds FOLDER/libfathom.so.1 as it finds Fathom, and FATHOM_TRACE_COUNTS names the file
 that the counts go to. It is mapped, so that it is right whichever way the process ends: Go's leaves
@@ -153,7 +153,8 @@ def check(path):
     found = list(findings(header, counts))
     for finding in found:
         print(f"trace: {finding}")
-    print(f"trace: {len(header.functions)} functions, {sum(sum(c) for c in counts.values())} calls, "
+    n_calls = sum(sum(calls) for calls in counts.values())
+    print(f"trace: {len(header.functions)} functions, {n_calls} calls, "
           f"{len(statuses(header, counts))} statuses, {len(found)} findings")
     return 1 if found else 0
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Runs the conformance script in each language and compares the logs and the functions called.
 #
-#   bash bindings/conformance/run.sh                     all: c, go, rust, java in all their variants
-#   bash bindings/conformance/run.sh c go-cgo java       some languages or variants
+#   bash bindings/conformance/run.sh                  c, go, rust, java in all their variants
+#   bash bindings/conformance/run.sh c go-cgo java    some languages or variants
 #
-# FATHOM_LIBRARY names the library (default: build/release/lib/libfathom.so.1). A language other than
-# C brings bindings/LANGUAGE/conformance.sh, which is called as 'conformance.sh VARIANT MODEL FOLDERS'
-# with FATHOM_LIBRARY set, builds what it needs (saying so on stderr) and prints the log on stdout.
+# FATHOM_LIBRARY names the library (default: build/release/lib/libfathom.so.1). A language other
+# than C brings bindings/LANGUAGE/conformance.sh, called as 'conformance.sh VARIANT MODEL FOLDERS'
+# with FATHOM_LIBRARY set; it builds what it needs (with output on stderr) and prints the log on
+# stdout.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -71,7 +72,8 @@ run() { # run VARIANT: 0 when log and functions are as wanted
         sed 's/^/    /' "$work/$variant.trace"
         return 1
     }
-    echo "$variant: $(wc -l <"$log") lines as expected; $(sed 's/^trace: //' "$work/$variant.trace")"
+    echo "$variant: $(wc -l <"$log") lines as expected;" \
+        "$(sed 's/^trace: //' "$work/$variant.trace")"
 }
 
 wanted=""

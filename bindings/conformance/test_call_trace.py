@@ -31,7 +31,8 @@ class Check(unittest.TestCase):
 
     def test_not_called(self):
         """Breaks when a function that a language lacks goes unnoticed."""
-        self.assertEqual(self.found(fathom_error_release={}), ["fathom_error_release was not called"])
+        found = self.found(fathom_error_release={})
+        self.assertEqual(found, ["fathom_error_release was not called"])
 
     def test_never_succeeded(self):
         """Breaks when calling a function with NULL counts as using it."""
