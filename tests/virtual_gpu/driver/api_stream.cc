@@ -85,7 +85,7 @@ VIRTUAL_GPU_API cuStreamQuery(CUstream handle) {
     if (stream->steps.empty()) {
         return CUDA_SUCCESS;
     }
-    driver.drain(stream);
+    driver.advance(stream);
     return driver.sticky == CUDA_SUCCESS ? CUDA_ERROR_NOT_READY : driver.sticky;
 }
 
@@ -186,7 +186,7 @@ VIRTUAL_GPU_API cuEventQuery(CUevent handle) {
     if (event->completed >= event->recorded) {
         return CUDA_SUCCESS;
     }
-    driver.drain_until(*event, event->recorded);
+    driver.advance(nullptr);
     return driver.sticky == CUDA_SUCCESS ? CUDA_ERROR_NOT_READY : driver.sticky;
 }
 

@@ -174,6 +174,11 @@ public:
     CUresult drain(Stream* stream);
     CUresult drain_until(const Event& event, uint64_t version);
     CUresult drain_all();
+    // Runs what can run now and waits for nobody.
+    void advance(Stream* preferred) {
+        while (run_any(preferred)) {
+        }
+    }
     // Runs work that may have to wait for other devices.
     CUresult run_to_end(const Work& work);
     uint64_t random(uint64_t n);  // Seeded; 0 .. n - 1.

@@ -190,6 +190,38 @@ VIRTUAL_GPU_EXTRA int virtual_gpu_name(CUdeviceptr address, const char* name) {
     return driver.machine != nullptr && driver.machine->memory().name(address, name) ? 0 : 1;
 }
 
+// Work for a stream of the current device that may have to wait for other devices: 'poll' is asked
+// until it returns 0; 600 means that it waits, everything else is an error. A captured graph asks
+// again in every launch. 'release' is called when nobody will ask any more.
+VIRTUAL_GPU_EXTRA int virtual_gpu_enqueue(CUstream stream, int (*poll)(void*), void* data,
+                                          void (*release)(void*)) {
+    const std::shared_ptr<void> kept(data, release);
+    Driver& driver = Driver::instance();
+    std::lock_guard lock(driver.mutex);
+    return driver.submit(stream, [poll, kept] { return static_cast<CUresult>(poll(kept.get())); });
+}
+
+// Where the host finds bytes of device memory, for work of a stream; nullptr unless all of them lie
+// in one allocation. 'is_written' marks them as written.
+VIRTUAL_GPU_EXTRA void* virtual_gpu_bytes(CUdeviceptr address, size_t bytes, int is_written) {
+    Driver& owner = virtual_gpu::owner_of(address);
+    if (owner.machine == nullptr) {
+        return nullptr;
+    }
+    virtual_gpu::DeviceMemory& memory = owner.machine->memory();
+    uint8_t* at = memory.find(address, bytes);
+    if (at == nullptr || memory.last_is_host()) {
+        return at;
+    }
+    if (is_written != 0) {
+        memory.mark_written(address, bytes);
+    } else if (!memory.is_written(address, bytes)) {
+        virtual_gpu::complain("uninitialised read by a collective of " + std::to_string(bytes) +
+                              " bytes: " + memory.describe(address));
+    }
+    return at;
+}
+
 // Forgets findings and faults, and takes a lost device for found: the next test begins anew.
 VIRTUAL_GPU_EXTRA void virtual_gpu_reset() {
     virtual_gpu::Shared& all = virtual_gpu::shared();
