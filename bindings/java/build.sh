@@ -45,11 +45,16 @@ build_shim() {
         mv "$natives/libfathom_jni.so.part" "$natives/libfathom_jni.so"
 }
 
+# Removes what was compiled: Maven does not notice every change of a module that others use.
+forget_classes() {
+    rm -rf "$java_build"/fathom*/{classes,test-classes,maven-status} "$java_build"/fathom*/*.jar
+}
+
 # Maven with everything outside the sources; offline once everything is there.
 maven() {
-    local offline=""
-    [ -e "$maven_cache/complete-$(sha256sum <"$java_folder/checksums.sha256" | cut -c1-16)" ] &&
-        offline="--offline"
+    local offline="" complete
+    complete=$maven_cache/complete-$(sha256sum <"$java_folder/checksums.sha256" | cut -c1-16)
+    [ -e "$complete" ] && offline=--offline
     JAVA_HOME=${java_new:-$java17} mvn --batch-mode --quiet --strict-checksums $offline \
         -Dmaven.repo.local="$maven_cache" -Dfathom.build="$java_build" \
         -Dfathom.repository="$repository" -Dfathom.java17="$java17" "$@"

@@ -9,6 +9,7 @@ stamp=$java_build/conformance.stamp
 if [ ! -e "$stamp" ] || [ -n "$(find "$java_folder" "$repository/include" -newer "$stamp" \
     -type f | head -n 1)" ]; then
     build_shim
+    forget_classes
     modules=fathom,fathom-jni,conformance${java_new:+,fathom-ffm}
     maven --projects "$modules" --file "$java_folder/pom.xml" package >&2
     check_downloads

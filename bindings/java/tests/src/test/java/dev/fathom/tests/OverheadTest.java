@@ -25,7 +25,7 @@ import org.junit.jupiter.api.Timeout;
 class OverheadTest {
     private static final int STREAMS = 32;
     private static final int ROUNDS = 10;
-    private static final int WARM_ROUNDS = 16;
+    private static final int WARM_ROUNDS = 10;
     private static final int TOKENS = 48;
     private static final double MORE_NS_MAX = 1000;
 
@@ -39,7 +39,7 @@ class OverheadTest {
             for (int i = 0; i < STREAMS; i++) {
                 sessions.add(demo.model.newSession());
             }
-            // Some 25,000 events, so that the code is compiled.
+            // Some 15,000 events, so that the code is compiled.
             measure(demo, prompt, sessions, WARM_ROUNDS, new double[STREAMS * WARM_ROUNDS]);
             double[] samples = new double[STREAMS * ROUNDS];
             double[] first = c();
