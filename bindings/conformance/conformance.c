@@ -100,5 +100,7 @@ int main(int argc, char** argv) {
     step_shutdown(&at);
     step_release_order(&at);
     step_nulls();
+    step_engine_devices(&at);
+    step_released(&at);
     return 0;
 }

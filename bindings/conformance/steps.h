@@ -60,4 +60,8 @@ void step_shutdown(const paths* at);
 void step_release_order(const paths* at);
 void step_nulls(void);
 
+/* steps_later.c */
+void step_engine_devices(const paths* at);
+void step_released(const paths* at);
+
 #endif /* CONFORMANCE_STEPS_H_ */
