@@ -24,6 +24,9 @@ struct KernelTable {
     CUfunction ffn_down[kTypes][2];
     CUfunction ffn_narrow_up[kTypes][2];
     CUfunction ffn_narrow_down[kTypes][2];
+    CUfunction linear_tensor[kTypes][3];  // 8, 16, 32 inputs; BF16 and FP8 only
+    CUfunction ffn_tensor_up[kTypes];
+    CUfunction ffn_tensor_down[kTypes];
 };
 KernelTable find_kernels(const CudaDevice& device, const ModelShape& shape, DType kv_dtype);
 
@@ -73,12 +76,13 @@ private:
     void moe_ffn(const OpCall& call);
     void dense_ffn(const OpCall& call);
 
-    void launch_linear(LinearArgs args, DType dtype);
-    void launch_ffn_up(const FfnUpArgs& args, DType dtype);
+    void launch_linear(LinearArgs args, DType dtype, bool exact = false);
+    void launch_ffn_up(FfnUpArgs args, DType dtype);
     void launch_ffn_down(const FfnDownArgs& args, DType dtype);
     LinearPart plain_part(const OpCall& call) const;
     bool is_wide(int64_t cols, DType dtype) const;
-    bool is_aligned(int32_t first, int32_t count) const;
+    bool uses_tensor_cores(int32_t n_rows, DType dtype) const;
+    static void set_blocks(LinearArgs& args, int32_t outputs);
 
     template <class Args, class... More>
     void launch(CUfunction function, std::array<uint32_t, 3> grid, uint32_t threads,

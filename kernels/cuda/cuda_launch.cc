@@ -16,6 +16,8 @@ constexpr uint32_t kRowThreads = 256;
 constexpr uint32_t kFfnThreads = 128;
 constexpr int32_t kFfnUpRows = 4;
 constexpr int32_t kFfnDownRows = 8;
+constexpr uint32_t kTensorThreads = 256;
+constexpr int32_t kTensorRows = 16;
 
 int32_t blocks_of(int64_t count, int64_t each) {
     return static_cast<int32_t>(ceil_div(count, each));
@@ -97,11 +99,15 @@ bool CudaExecutor::is_wide(int64_t cols, DType dtype) const {
     return cols * dtype_bytes(dtype) % 16 == 0;
 }
 
-bool CudaExecutor::is_aligned(int32_t first, int32_t count) const {
-    for (int32_t i = first; i < first + count; ++i) {
-        if (reinterpret_cast<uintptr_t>(weight(i).data) % 16 != 0) return false;
-    }
-    return true;
+/// Tensor cores take inputs as BF16 and add up in another order than a single row does, so that
+/// deterministic mode has no use for them.
+bool CudaExecutor::uses_tensor_cores(int32_t n_rows, DType dtype) const {
+    return n_rows > 1 && device_.options().deterministic == 0 &&
+           (dtype == DType::kBF16 || dtype == DType::kF8E4M3);
+}
+
+void CudaExecutor::set_blocks(LinearArgs& args, int32_t outputs) {
+    for (LinearPart& part : args.part) part.blocks = blocks_of(part.rows, outputs);
 }
 
 LinearPart CudaExecutor::plain_part(const OpCall& call) const {
@@ -114,20 +120,29 @@ LinearPart CudaExecutor::plain_part(const OpCall& call) const {
             .head_stride = 0,
             .head_offset = 0,
             .x_head_stride = 0,
-            .blocks = blocks_of(rows, kLinearRows)};
+            .blocks = 0};
 }
 
-void CudaExecutor::launch_linear(LinearArgs args, DType dtype) {
+void CudaExecutor::launch_linear(LinearArgs args, DType dtype, bool exact) {
     bool wide = is_wide(args.cols, dtype) && args.x_stride % 4 == 0 &&
                 reinterpret_cast<uintptr_t>(args.x) % 16 == 0;
-    int32_t blocks = 0;
+    bool whole_heads = true;  // no 16 outputs are of two heads
     for (const LinearPart& part : args.part) {
-        blocks += part.blocks;
         wide = wide && part.x_head_stride % 4 == 0 &&
                reinterpret_cast<uintptr_t>(part.w.data) % 16 == 0;
+        whole_heads = whole_heads && (part.head_rows == part.rows || part.head_rows % 16 == 0);
     }
-    // Every form adds up in the same order, so their choice changes no bit.
     const size_t type = index_of(dtype);
+    if (!exact && wide && whole_heads && uses_tensor_cores(args.n_rows, dtype)) {
+        const size_t form = args.n_rows <= 8 ? 0 : args.n_rows <= 16 ? 1 : 2;
+        set_blocks(args, kTensorRows);
+        launch(kernels_.linear_tensor[type][form],
+               {grid_of(args.part[0].blocks + args.part[1].blocks),
+                grid_of(blocks_of(args.n_rows, int64_t{8} << form)), 1},
+               kTensorThreads, 0, args);
+        return;
+    }
+    // Every one of these forms adds up in the same order, so their choice changes no bit.
     CUfunction function = nullptr;
     int32_t inputs = 1;
     if (wide) {
@@ -141,8 +156,11 @@ void CudaExecutor::launch_linear(LinearArgs args, DType dtype) {
         inputs = args.n_rows == 1 ? 1 : 4;
         function = kernels_.linear_narrow[type][args.n_rows == 1 ? 0 : 1];
     }
-    launch(function, {grid_of(blocks), grid_of(blocks_of(args.n_rows, inputs)), 1}, kLinearThreads,
-           0, args);
+    set_blocks(args, kLinearRows);
+    launch(function,
+           {grid_of(args.part[0].blocks + args.part[1].blocks),
+            grid_of(blocks_of(args.n_rows, inputs)), 1},
+           kLinearThreads, 0, args);
 }
 
 int32_t CudaExecutor::linear(int32_t index, int32_t n_rows) {
@@ -203,7 +221,7 @@ void CudaExecutor::attend_group(const OpCall& call, int32_t first, int32_t n_row
                      .head_stride = latent,
                      .head_offset = 0,
                      .x_head_stride = head_width,
-                     .blocks = blocks_of(int64_t{heads} * latent, kLinearRows)};
+                     .blocks = 0};
     query.x = queries;
     query.x_stride = int64_t{heads} * head_width;
     query.cols = shape_.qk_nope;
@@ -242,7 +260,7 @@ void CudaExecutor::attend_group(const OpCall& call, int32_t first, int32_t n_row
                       .head_stride = shape_.qk_nope + shape_.v_head,
                       .head_offset = shape_.qk_nope,
                       .x_head_stride = latent,
-                      .blocks = blocks_of(int64_t{heads} * shape_.v_head, kLinearRows)};
+                      .blocks = 0};
     values.x = space_.z;
     values.x_stride = int64_t{heads} * latent;
     values.cols = latent;
@@ -261,12 +279,13 @@ void CudaExecutor::moe_route(const OpCall& call) {
                       .head_stride = 0,
                       .head_offset = 0,
                       .x_head_stride = 0,
-                      .blocks = blocks_of(gate.rows, kLinearRows)};
+                      .blocks = 0};
     logits.x = slot(call.in[0]);
     logits.x_stride = gate.cols;
     logits.cols = static_cast<int32_t>(gate.cols);
     logits.n_rows = step_.n_rows;
-    launch_linear(logits, gate.dtype);
+    // A router that picks another expert is another model, so its inputs are not rounded.
+    launch_linear(logits, gate.dtype, true);
 
     const bool sigmoid = shape_.scoring == Scoring::kSigmoid;
     RouteArgs args{};
@@ -291,12 +310,17 @@ void CudaExecutor::moe_route(const OpCall& call) {
            group);
 }
 
-void CudaExecutor::launch_ffn_up(const FfnUpArgs& args, DType dtype) {
+void CudaExecutor::launch_ffn_up(FfnUpArgs args, DType dtype) {
     const bool wide = is_wide(args.cols, dtype);
+    const bool tensor = wide && uses_tensor_cores(args.n_rows, dtype);
     const size_t form = args.n_rows == 1 ? 0 : 1;
-    const CUfunction function =
-        (wide ? kernels_.ffn_up : kernels_.ffn_narrow_up)[index_of(dtype)][form];
-    int64_t blocks = blocks_of(args.shared_rows, kFfnUpRows);
+    const size_t type = index_of(dtype);
+    const CUfunction function = tensor ? kernels_.ffn_tensor_up[type]
+                                : wide ? kernels_.ffn_up[type][form]
+                                       : kernels_.ffn_narrow_up[type][form];
+    const int32_t rows = tensor ? kTensorRows : kFfnUpRows;
+    args.routed_blocks = std::max(blocks_of(args.routed_rows, rows), 1);
+    int64_t blocks = blocks_of(args.shared_rows, rows);
     if (args.routed_rows > 0) {
         // At most as many experts as the tile's rows can choose.
         const int64_t most =
@@ -304,18 +328,21 @@ void CudaExecutor::launch_ffn_up(const FfnUpArgs& args, DType dtype) {
         blocks += most * args.routed_blocks;
     }
     launch(function, {static_cast<uint32_t>(blocks), grid_of(blocks_of(args.n_rows, kRowTile)), 1},
-           kFfnThreads, 0, args);
+           tensor ? kTensorThreads : kFfnThreads, 0, args);
 }
 
 void CudaExecutor::launch_ffn_down(const FfnDownArgs& args, DType dtype) {
     const bool wide = is_wide(args.routed_cols, dtype) && is_wide(args.shared_cols, dtype);
+    const bool tensor = wide && uses_tensor_cores(args.n_rows, dtype);
     const size_t form = args.n_rows == 1 ? 0 : 1;
-    const CUfunction function =
-        (wide ? kernels_.ffn_down : kernels_.ffn_narrow_down)[index_of(dtype)][form];
-    launch(
-        function,
-        {grid_of(blocks_of(args.rows, kFfnDownRows)), grid_of(blocks_of(args.n_rows, kRowTile)), 1},
-        kFfnThreads, 0, args);
+    const size_t type = index_of(dtype);
+    const CUfunction function = tensor ? kernels_.ffn_tensor_down[type]
+                                : wide ? kernels_.ffn_down[type][form]
+                                       : kernels_.ffn_narrow_down[type][form];
+    const int32_t rows = tensor ? kTensorRows : kFfnDownRows;
+    launch(function,
+           {grid_of(blocks_of(args.rows, rows)), grid_of(blocks_of(args.n_rows, kRowTile)), 1},
+           tensor ? kTensorThreads : kFfnThreads, 0, args);
 }
 
 void CudaExecutor::moe_ffn(const OpCall& call) {
@@ -332,7 +359,6 @@ void CudaExecutor::moe_ffn(const OpCall& call) {
     up.shared_hidden = space_.shared_hidden;
     up.cols = shape_.hidden;
     up.routed_rows = shape_.moe_intermediate;
-    up.routed_blocks = blocks_of(shape_.moe_intermediate, kFfnUpRows);
     up.n_rows = step_.n_rows;
     FfnDownArgs last{};
     last.down = space_.matrices + call.w[2];
@@ -381,7 +407,6 @@ void CudaExecutor::dense_ffn(const OpCall& call) {
     up.shared_hidden = space_.shared_hidden;
     up.cols = shape_.hidden;
     up.shared_rows = shape_.dense_intermediate;
-    up.routed_blocks = 1;
     up.n_rows = step_.n_rows;
     launch_ffn_up(up, weight(call.w[0]).dtype);
     FfnDownArgs down{};

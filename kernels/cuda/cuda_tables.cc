@@ -81,6 +81,15 @@ KernelTable find_kernels(const CudaDevice& device, const ModelShape& shape, DTyp
             table.ffn_narrow_down[type][i] = find(name, "_ffn_narrow_down_", inputs);
         }
     }
+    for (const DType type : {DType::kBF16, DType::kF8E4M3}) {
+        const auto index = static_cast<size_t>(type);
+        const char* name = kTypeNames[index];
+        for (size_t i = 0; i < 3; ++i) {
+            table.linear_tensor[index][i] = find(name, "_linear_tensor_", 1 << i);
+        }
+        table.ffn_tensor_up[index] = find(name, "_ffn_tensor_up");
+        table.ffn_tensor_down[index] = find(name, "_ffn_tensor_down");
+    }
     table.rms_norm = find("f32_rms_norm");
     table.gather = find("f32_gather");
     table.route = find("f32_route");

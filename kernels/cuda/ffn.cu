@@ -5,30 +5,11 @@
 // all rows of the tile that chose it. In the second pass a warp owns outputs and walks through the
 // experts in ascending order: the sum of a row has one order, whatever else is in the batch.
 
-#include "cuda/weight_decode.cuh"
+#include "cuda/ffn_members.cuh"
 
 namespace fathom::cuda {
 
 constexpr int kWarps = 4;
-
-/// The rows of a tile that go through one expert: of the sorted choices, or, for the shared expert,
-/// the tile's own.
-struct Members {
-    const int* choice;  // null: every row of the tile
-    int begin;
-    int end;
-
-    __device__ __forceinline__ int at(int i) const { return choice != nullptr ? choice[i] : i; }
-};
-
-__device__ __forceinline__ Members members_of(const GroupArgs& group, int tile, int slot) {
-    const int* begin = group.begin + tile * (group.most_active + 1) + slot;
-    return {group.choice, begin[0], begin[1]};
-}
-
-__device__ __forceinline__ Members tile_rows(int tile, int n_rows) {
-    return {nullptr, tile * kRowTile, min((tile + 1) * kRowTile, n_rows)};
-}
 
 /// Row i of gate and up times all members, to their hidden rows. `top_k` turns a choice into a row.
 template <WeightType kType, bool kWide, int kInputs>

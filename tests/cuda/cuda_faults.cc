@@ -1,5 +1,5 @@
-// If this fails, an error of driver, device or plugin ends the host, passes silently, or leaves what
-// cannot be used again.
+// If this fails, an error of driver, device or plugin ends the host, passes silently, or leaves
+// what cannot be used again.
 
 #include "backend/plugin_abi.h"
 #include "cuda/cuda_runner.h"
@@ -101,8 +101,7 @@ TEST_CASE("cuda: refused memory is a status, at any allocation", "[cuda][faults]
     int refused = 0;
     for (int n = 1; n < 20; ++n) {
         const CleanDriver driver(fathom::concat("compute=80,fail_allocation=", n));
-        const Refusal refusal =
-            refusal_of_open(on_virtual_gpu());
+        const Refusal refusal = refusal_of_open(on_virtual_gpu());
         if (refusal.status == fathom::Status::kOk) break;
         CAPTURE(n, refusal.text);
         CHECK(refusal.status == fathom::Status::kNoMemory);

@@ -29,6 +29,12 @@ public:
         all.pop_back();
         return all;
     }
+    /// What is launched from now on counts under this name.
+    void section(const char* name) const { section_(name); }
+    /// The traffic of this allocation gets a row of its own.
+    void name(const void* memory, const char* text) const {
+        REQUIRE(name_(reinterpret_cast<uint64_t>(memory), text) == 0);
+    }
     const char* folder() const { return FATHOM_VIRTUAL_GPU_DIR; }
 
 private:
@@ -39,6 +45,8 @@ private:
         find(library, "virtual_gpu_set", &set_);
         find(library, "virtual_gpu_get", &get_);
         find(library, "virtual_gpu_reset", &reset_);
+        find(library, "virtual_gpu_section", &section_);
+        find(library, "virtual_gpu_name", &name_);
     }
     template <class Function>
     static void find(void* library, const char* name, Function** function) {
@@ -49,6 +57,8 @@ private:
     void (*set_)(const char*) = nullptr;
     size_t (*get_)(const char*, char*, size_t) = nullptr;
     void (*reset_)() = nullptr;
+    void (*section_)(const char*) = nullptr;
+    int (*name_)(uint64_t, const char*) = nullptr;
 };
 
 inline const fathom::BackendTable& cuda_backend() {
