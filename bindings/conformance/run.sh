@@ -28,7 +28,8 @@ mkdir -p "$work"
 python3 $here/call_trace.py build "$library" "$work/trace" || exit 1
 
 build_c() {
-    gcc -std=c11 -O1 -Wall -Wextra -Werror -Wno-missing-field-initializers -Iinclude \
+    # shellcheck disable=SC2086
+    gcc -std=c11 -O1 ${CFLAGS:-} -Wall -Wextra -Werror -Wno-missing-field-initializers -Iinclude \
         -o "$work/conformance" $here/*.c "$library" -lm
 }
 

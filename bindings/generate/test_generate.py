@@ -81,6 +81,40 @@ class Files(unittest.TestCase):
         self.assertNotEqual(os.stat(self.path).st_mtime, 1)
 
 
+class Drift(unittest.TestCase):
+    """Each breaks when a change of fathom.h can be missed by a language."""
+
+    def changed(self, old, new):
+        with open(header.PATH, encoding="utf-8") as file:
+            text = file.read()
+        self.assertEqual(text.count(old), 1, old)
+        return header.parse(text.replace(old, new))
+
+    def check(self, old, new):
+        changed = self.changed(old, new)
+        for name in generate.EMITTERS:
+            with self.subTest(name):
+                self.assertEqual(list(generate.differences(generate.emitted(name, header.load()))),
+                                 [])
+                self.assertNotEqual(list(generate.differences(generate.emitted(name, changed))), [])
+
+    def test_function(self):
+        end = "#ifdef __cplusplus\n}\n"
+        self.check(end, "/**\n * Does it.\n * @param stream a stream.\n * Since 1.1.\n */\n"
+                   "FATHOM_API void fathom_stream_do(fathom_stream* stream);\n\n" + end)
+
+    def test_parameter(self):
+        self.check("int32_t fathom_stream_usage(const fathom_stream* stream,",
+                   "int32_t fathom_stream_usage(const fathom_session* stream,")
+
+    def test_field(self):
+        last = "    uint64_t decode_ns;         /**< From the first token to the last. */\n"
+        self.check(last, last + "    uint64_t last_ns; /**< The last. */\n")
+
+    def test_constant(self):
+        self.check("FATHOM_FINISH_STOP ((int32_t)3)", "FATHOM_FINISH_STOP ((int32_t)7)")
+
+
 class Command(unittest.TestCase):
     def run_generate(self, *arguments):
         script = os.path.join(generate.FOLDER, "generate.py")
