@@ -44,7 +44,7 @@ build_needs="g++:g++ gcc:gcc cmake:cmake ninja:ninja-build ccache:ccache python3
     pkg-config:pkg-config flock:util-linux ca-certificates libpcre2-dev libutf8proc-dev
     libxxhash-dev rapidjson-dev nlohmann-json3-dev"
 test_needs="clang-14:clang-14 clang-format-14:clang-format-14 libclang-rt-14-dev
-    abidiff:abigail-tools gcovr:gcovr doxygen:doxygen python3-numpy readelf:binutils"
+    abidiff:abigail-tools gcovr:gcovr doxygen:doxygen python3-numpy readelf:binutils locales"
 
 package_installed() {
     dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q '^install ok installed$'

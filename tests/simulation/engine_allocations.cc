@@ -96,7 +96,7 @@ TEST_CASE("a decoded token allocates nothing after warm-up", "[simulation][alloc
 
 TEST_CASE("a decoded token of a real model allocates nothing", "[simulation][allocations]") {
     const std::string folder = concat(FATHOM_SOURCE_DIR, "/examples/demo-model/model");
-    if (!Directory(folder).contains("model.safetensors")) SKIP("the demo model is not here");
+    REQUIRE(Directory(folder).contains("model.safetensors"));
     const auto engine = Engine::create({.mode = EngineMode::kManual, .n_threads = 1});
     const auto model = EngineModel::load(engine, folder, {.context = 400});
     std::vector<int32_t> prompt;

@@ -29,10 +29,12 @@ inline std::string reference_path(const std::string& name) {
 }
 
 /// Says loudly that a test does not run: the reference data lies beside the repository, not in it.
+/// Where it lies there, it must have been unpacked.
 #define FATHOM_NEEDS_REFERENCE(name)                                               \
     if (!std::filesystem::exists(::fathom::test::reference_path(name))) {          \
         std::fprintf(stderr, "SKIPPED: no %s; run tests/tools/unpack_shared.py\n", \
                      ::fathom::test::reference_path(name).c_str());                \
+        REQUIRE_FALSE(std::filesystem::exists(FATHOM_SHARED_DIR "/tokenizers"));   \
         SKIP("no reference data");                                                 \
     }
 
