@@ -160,8 +160,27 @@ class Tree(unittest.TestCase):
         self.assertEqual(check(readme), [])
         self.assertEqual(len(check(readme.replace("src/b.cc", "src/d.cc"))), 1)
         self.assertEqual(len(check(readme.replace("A::begin", "A::end"))), 1)
+        self.assertEqual(len(check("# F\n## How a token goes\n" + row("src/a.cc", "A::begin"))), 1)
         many = "## The path of a token\n" + row("src/a.cc", "A::begin") * 13
         self.assertEqual(len(check(many)), 1)
+
+    def test_tags_name_tests(self):
+        def check(header):
+            return list(tidy.check_test_tags(header, ["host fork", "abi struct sizes"]))
+
+        self.assertEqual(check("/** [T:host fork] [T:struct\n *  sizes] */"), [])
+        self.assertEqual(len(check("/** [T:host fork] [T:host knife] */")), 1)
+        self.assertEqual(len(check("/** nothing */")), 1)
+
+    def test_skips_have_reasons(self):
+        def check(text, path="tests/host/a.cc"):
+            return list(tidy.check_skips(path, text))
+
+        self.assertEqual(check('SKIP("no reference data");'), [])
+        self.assertEqual(check('SKIP("ThreadSanitizer owns malloc");'), [])
+        self.assertEqual(len(check('if (n == 0) SKIP("no locale here");')), 1)
+        self.assertEqual(len(check("SKIP(reason);")), 1)
+        self.assertEqual(check('SKIP("no locale");', "src/base/a.cc"), [])
 
     def test_symbols_agree(self):
         header = "FATHOM_API int32_t fathom_a(void);\nFATHOM_API const char* fathom_b(int32_t x);\n"

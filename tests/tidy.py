@@ -120,6 +120,8 @@ LINES_AIM_PRODUCT = 15000  # An aim: the number is printed beside it, never a fi
 HEADER = "include/fathom/fathom.h"  # It is the manual too, so its length is free.
 DATA = r"^tests/golden/|^examples/demo-model/model/|^tests/hostile/data/"
 
+SKIP_REASONS = r"reference data|[Ss]anitizer|processor"
+
 Finding = collections.namedtuple("Finding", "path line message")
 
 
@@ -289,6 +291,7 @@ def check_token_path(readme, read_file):
     """
     m = re.search(r"^#+[^\n]*path of a token[^\n]*\n(.*?)(?=^#|\Z)", readme, re.S | re.M | re.I)
     if not m:
+        yield Finding("README.md", 1, "no section 'The path of a token'; give it one")
         return
     rows = re.findall(r"`((?:src|kernels|include)/[\w./-]+\.\w+)` \| `([\w:]+)`", m.group(1))
     line = line_of(readme, m.start())
@@ -300,6 +303,27 @@ def check_token_path(readme, read_file):
             yield Finding("README.md", line, f"the token path names {path}, which does not exist")
         elif not re.search(rf"\b{re.escape(function)}\(", text):
             yield Finding("README.md", line, f"the token path: {path} has no {function}")
+
+
+def check_test_tags(header, cases):
+    """A promise of fathom.h names the test that holds it: [T:part of a test case's name]."""
+    tags = list(re.finditer(r"\[T:([^\]]*)\]", header))
+    if not tags:
+        yield Finding(HEADER, 1, "no [T:name] tag; the promises name their tests")
+    for m in tags:
+        name = re.sub(r"\s*\n\s*\*\s*", " ", m.group(1))
+        if not any(name in case for case in cases):
+            yield Finding(HEADER, line_of(header, m.start()), f"no test case '{name}'; name one")
+
+
+def check_skips(path, text):
+    """A skipped test is green, so only what cannot be had may be a reason for one."""
+    if not path.startswith("tests/") or not path.endswith(CODE):
+        return
+    for m in re.finditer(r'\bSKIP\(\s*("[^"]*")?', text):
+        if not re.search(SKIP_REASONS, m.group(1) or ""):
+            yield Finding(path, line_of(text, m.start()), "skips a test; fail, or give a reason "
+                          f"that names one of {SKIP_REASONS}")
 
 
 def check_symbols(header, symbols, version_map):
@@ -353,12 +377,15 @@ def check_all():
     files = [(p, read(p)) for p in paths if p.endswith(TEXT) or os.path.basename(p) == "Makefile"]
     findings = list(check_names(paths)) + list(check_include_sites(files))
     for path, text in files:
-        for check in (check_includes, check_banned, check_words, check_sizes):
+        for check in (check_includes, check_banned, check_words, check_sizes, check_skips):
             findings += check(path, text)
     if "README.md" in paths:
         findings += check_token_path(
             read("README.md"),
             lambda p: read(p) if os.path.exists(os.path.join(ROOT, p)) else None)
+    cases = [name for p, t in files if p.startswith("tests/")
+             for name in re.findall(r'\bTEST_CASE\(\s*"([^"]*)"', t)]
+    findings += check_test_tags(read(HEADER), cases)
     findings += check_symbols(read(HEADER), read("tests/abi/symbols.txt"),
                               read("src/abi/fathom.map"))
     product = sum(t.count("\n") for p, t in files if re.match(PRODUCT, p) and p.endswith(CODE))

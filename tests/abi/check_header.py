@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Checks that fathom.h compiles alone, as every C and C++ a host may use, and that its functions
-have shapes that every language can call. Usage: check_header.py [COMPILER...]"""
+"""Checks that fathom.h compiles alone, as every C and C++ a host may use, that its functions have
+shapes that every language can call, and that the C programs of README.md and of the header compile.
+Usage: check_header.py [COMPILER...]"""
 
 import os
 import re
@@ -11,6 +12,7 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HEADER = os.path.join(ROOT, "include", "fathom", "fathom.h")
+README = os.path.join(ROOT, "README.md")
 
 C_FLAGS = "-pedantic-errors -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Werror"
 CXX_FLAGS = "-pedantic-errors -Wall -Wextra -Wshadow -Wconversion -Werror"
@@ -20,13 +22,9 @@ CLANG_FLAGS = ("-Weverything -Wno-padded -Wno-c++98-compat -Wno-c++98-compat-ped
 PARAMETERS_MAX = 8  # purego passes no more in registers.
 
 
-def compile_alone(compiler, standard):
-    """Includes the header twice, nothing before it, and touches every macro by preprocessing."""
+def compile_text(compiler, standard, flags, text):
+    """What the compiler says against a program, or nothing."""
     language = "c++" if "++" in standard else "c"
-    flags = (CXX_FLAGS if language == "c++" else C_FLAGS).split()
-    if "clang" in compiler:
-        flags += CLANG_FLAGS.split()
-    text = "#include <fathom/fathom.h>\n#include <fathom/fathom.h>\n"
     with tempfile.NamedTemporaryFile("w", suffix=".c", delete=False) as file:
         file.write(text)
     try:
@@ -35,8 +33,39 @@ def compile_alone(compiler, standard):
                              capture_output=True, text=True, check=False)
     finally:
         os.unlink(file.name)
-    if run.returncode:
-        yield f"{compiler} -std={standard}: {run.stderr.strip()}"
+    return run.stderr.strip() if run.returncode else ""
+
+
+def compile_alone(compiler, standard):
+    """Includes the header twice, nothing before it, and touches every macro by preprocessing."""
+    flags = (CXX_FLAGS if "++" in standard else C_FLAGS).split()
+    if "clang" in compiler:
+        flags += CLANG_FLAGS.split()
+    text = "#include <fathom/fathom.h>\n#include <fathom/fathom.h>\n"
+    said = compile_text(compiler, standard, flags, text)
+    if said:
+        yield f"{compiler} -std={standard}: {said}"
+
+
+def programs(header, readme):
+    """The programs that a reader copies first, as (where, text)."""
+    for text in re.findall(r"^```c\n(.*?)^```", readme, re.M | re.S):
+        yield "README.md", text
+    for text in re.findall(r"@code\n(.*?)@endcode", header, re.S):
+        body = re.sub(r"^ \* ?", "", text, flags=re.M)
+        yield "fathom.h", ("#include <fathom/fathom.h>\n#include <stdio.h>\n#include <string.h>\n"
+                           "void whole(const char* folder, const char* text);\n"
+                           "void whole(const char* folder, const char* text) {\n" + body + "}\n")
+
+
+def compile_programs(compiler, found):
+    for where in ("README.md", "fathom.h"):
+        if where not in [place for place, _ in found]:
+            yield f"{where} shows no C program"
+    for where, text in found:
+        said = compile_text(compiler, "c99", ["-Wall", "-pedantic-errors", "-Werror"], text)
+        if said:
+            yield f"the program in {where}: {compiler}: {said}"
 
 
 def lint(text):
@@ -70,7 +99,10 @@ def lint(text):
 def main():
     compilers = sys.argv[1:] or ["gcc", "clang-14"]
     with open(HEADER, encoding="utf-8") as file:
-        findings = list(lint(file.read()))
+        header = file.read()
+    with open(README, encoding="utf-8") as file:
+        shown = list(programs(header, file.read()))
+    findings = list(lint(header))
     done = 0
     for compiler in compilers:
         if not shutil.which(compiler):
@@ -79,9 +111,10 @@ def main():
         for standard in ("c99", "c11", "c17", "c++11", "c++14", "c++17", "c++20"):
             findings += compile_alone(compiler, standard)
             done += 1
+        findings += compile_programs(compiler, shown)
     for finding in findings:
         print(f"fathom.h: {finding}")
-    print(f"header: {len(findings)} findings, compiled {done} ways")
+    print(f"header: {len(findings)} findings, compiled {done} ways, {len(shown)} programs")
     return 1 if findings else 0
 
 

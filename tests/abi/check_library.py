@@ -39,6 +39,7 @@ BANNED_IN_OBJECTS = BANNED | {
     "_ZSt4cout", "_ZSt4cerr", "_ZSt4clog", "stdout", "stderr", "__cxa_atexit",
     "__cxa_thread_atexit", "fprintf", "fputs",
 }
+OBJECTS_MIN = 50  # Fewer are not the library: the folder is wrong or its layout has changed.
 # (file name pattern, symbol): why that object may.
 OBJECTS_ALLOWED = {}
 
@@ -103,11 +104,13 @@ def check_glibc(library):
 
 def check_objects(folder):
     """Our objects by what they call; the libraries linked in are archives and do not count."""
+    n_objects = 0
     for root, _, names in os.walk(folder):
         if not re.search(r"/(src|kernels)/", root + "/") or "/cli/" in root + "/":
             continue
         for name in (n for n in names if n.endswith(".o")):
             path = os.path.join(root, name)
+            n_objects += 1
             for symbol in re.findall(r"^\s+U (\S+)", run("nm", "-u", path), re.M):
                 if symbol in BANNED_IN_OBJECTS and (name, symbol) not in OBJECTS_ALLOWED:
                     yield f"{os.path.relpath(path, folder)} calls {symbol}"
@@ -116,6 +119,8 @@ def check_objects(folder):
             if name.startswith("isa_"):
                 for symbol in re.findall(r"^\w* +[WVu] (\S+)", run("nm", path), re.M):
                     yield f"{os.path.relpath(path, folder)} has the weak symbol {symbol}"
+    if n_objects < OBJECTS_MIN:
+        yield f"{folder} has {n_objects} objects of ours, wanted at least {OBJECTS_MIN} to look at"
 
 
 def main():
