@@ -13,7 +13,8 @@ pub(crate) fn versions() -> Result<()> {
     log::step(1, "library");
     let (major, minor) = fathom::abi_version()?;
     log::line("abi major", major);
-    log::truth("minor is the header's or later", minor >= sys::FATHOM_ABI_VERSION & 0xffff);
+    let version = major << 16 | minor;
+    log::truth("minor is the header's or later", version >= sys::FATHOM_ABI_VERSION);
     let info: serde_json::Value =
         serde_json::from_str(fathom::build_info()?).expect("the build info is JSON");
     log::truth("build info names its version", info["version"].is_string());
@@ -83,7 +84,7 @@ pub(crate) fn structs() {
 pub(crate) fn devices() -> Result<()> {
     log::step(3, "devices");
     let devices = fathom::devices()?;
-    let is_cpu = |device: &&fathom::Device| device.kind == sys::FATHOM_DEVICE_CPU;
+    let is_cpu = |device: &&fathom::Device| device.kind == fathom::DeviceKind::Cpu;
     log::line("cpus", devices.iter().filter(is_cpu).count());
     let whole = devices.iter().all(|device| {
         !device.name.is_empty()

@@ -1,7 +1,7 @@
 //! What the steps write their log with; `bindings/conformance/README.md` has the formats.
 
 use std::ffi::CStr;
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 
 use fathom::sys::{self, Library};
 use fathom::{Error, Event, EventKind, Events, Finish, Result, Session};
@@ -102,9 +102,10 @@ fn print_event(event: &Event) {
                 let n_above = usize::try_from(token.n_above).expect("a count");
                 let (above, behind) = others.split_at(n_above);
                 assert!(above.iter().all(|other| other.position == token.position));
-                rest += &format!(" {}@{}={}", token.token, token.position, milli(token.logprob));
+                let (id, position) = (token.token, token.position);
+                let _ = write!(rest, " {id}@{position}={}", milli(token.logprob));
                 for other in above {
-                    rest += &format!("/{}={}", other.token, milli(other.logprob));
+                    let _ = write!(rest, "/{}={}", other.token, milli(other.logprob));
                 }
                 left = behind;
             }

@@ -38,6 +38,7 @@ pub const FATHOM_STRUCT_GENERATE_OPTIONS: u32 = 13;
 pub const FATHOM_STRUCT_EVENT: u32 = 14;
 pub const FATHOM_STRUCT_USAGE: u32 = 15;
 pub const FATHOM_DEVICE_CPU: i32 = 1;
+pub const FATHOM_DEVICE_CUDA: i32 = 2;
 pub const FATHOM_MODE_THREADED: i32 = 0;
 pub const FATHOM_MODE_MANUAL: i32 = 1;
 pub const FATHOM_CPU_AUTO: i32 = 0;
@@ -192,12 +193,18 @@ pub struct fathom_engine_options {
     pub kv_cache_bytes: u64,
     pub log: fathom_log_function,
     pub log_user_data: *mut ::core::ffi::c_void,
+    pub device: i32,
+    pub device_index: i32,
+    pub driver_folder: *const ::core::ffi::c_char,
+    pub driver_folder_bytes: u64,
+    pub plugin_folder: *const ::core::ffi::c_char,
+    pub plugin_folder_bytes: u64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     [
         "Size of fathom_engine_options",
-    ][::core::mem::size_of::<fathom_engine_options>() - 64usize];
+    ][::core::mem::size_of::<fathom_engine_options>() - 104usize];
     [
         "Alignment of fathom_engine_options",
     ][::core::mem::align_of::<fathom_engine_options>() - 8usize];
@@ -237,6 +244,24 @@ const _: () = {
     [
         "Offset of field: fathom_engine_options::log_user_data",
     ][::core::mem::offset_of!(fathom_engine_options, log_user_data) - 56usize];
+    [
+        "Offset of field: fathom_engine_options::device",
+    ][::core::mem::offset_of!(fathom_engine_options, device) - 64usize];
+    [
+        "Offset of field: fathom_engine_options::device_index",
+    ][::core::mem::offset_of!(fathom_engine_options, device_index) - 68usize];
+    [
+        "Offset of field: fathom_engine_options::driver_folder",
+    ][::core::mem::offset_of!(fathom_engine_options, driver_folder) - 72usize];
+    [
+        "Offset of field: fathom_engine_options::driver_folder_bytes",
+    ][::core::mem::offset_of!(fathom_engine_options, driver_folder_bytes) - 80usize];
+    [
+        "Offset of field: fathom_engine_options::plugin_folder",
+    ][::core::mem::offset_of!(fathom_engine_options, plugin_folder) - 88usize];
+    [
+        "Offset of field: fathom_engine_options::plugin_folder_bytes",
+    ][::core::mem::offset_of!(fathom_engine_options, plugin_folder_bytes) - 96usize];
 };
 impl Default for fathom_engine_options {
     fn default() -> Self {

@@ -89,7 +89,12 @@ fn load_first(places: &[PathBuf]) -> Result<&'static Library, LoadError> {
     for path in places {
         match load(path) {
             Ok(library) => return Ok(LIBRARY.get_or_init(|| library)),
-            Err(reason) => tried.push((path.clone(), reason)),
+            Err(reason) => {
+                // The loader's message begins with the path that is given here anyway.
+                let prefix = format!("dlopen failed: {}: ", path.display());
+                let reason = reason.strip_prefix(&prefix).unwrap_or(&reason).to_owned();
+                tried.push((path.clone(), reason));
+            }
         }
     }
     Err(LoadError { tried })

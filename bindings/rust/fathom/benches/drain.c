@@ -1,5 +1,6 @@
 // The loop that the Rust iterator is compared with, in C, in the same process and on the same
 // library: overhead.rs loads this as a shared object and calls both in turn.
+#define _POSIX_C_SOURCE 200809L // clock_gettime
 #include <fathom/fathom.h>
 #include <stddef.h>
 #include <time.h>

@@ -2,14 +2,14 @@ use std::ffi::{c_char, c_void};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fathom_sys as sys;
 
 use crate::model::{Model, ModelOptions};
-use crate::raw::{self, Handle, facts, sized};
+use crate::raw::{self, FromField, Handle, facts, sized};
 use crate::{ErrorKind, Result};
 
 /// Who runs the engine's steps.
@@ -37,6 +37,40 @@ pub enum CpuLevel {
     Avx512,
     /// AVX-512 with BF16 dot products.
     Avx512Bf16,
+}
+
+/// The kind of a device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum DeviceKind {
+    /// A processor of this machine.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU, by the plugin `libfathom_cuda.so.1` and the driver's `libcuda.so.1`.
+    Cuda,
+    /// A kind that is younger than this crate, by its number in the C interface.
+    Other(i32),
+}
+
+impl DeviceKind {
+    fn to_raw(self) -> i32 {
+        match self {
+            Self::Cpu => sys::FATHOM_DEVICE_CPU,
+            Self::Cuda => sys::FATHOM_DEVICE_CUDA,
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
+impl FromField<i32> for DeviceKind {
+    fn from_field(field: &i32) -> Self {
+        match *field {
+            sys::FATHOM_DEVICE_CPU => Self::Cpu,
+            sys::FATHOM_DEVICE_CUDA => Self::Cuda,
+            other => Self::Other(other),
+        }
+    }
 }
 
 /// How much a log record matters.
@@ -68,10 +102,24 @@ pub struct EngineOptions {
     pub memory_budget: u64,
     /// Bytes for the KV cache of each model; 0: what one session of its default context needs.
     pub kv_cache_bytes: u64,
+    /// What computes. What a device lacks is an error; no other device takes its place.
+    pub device: DeviceKind,
+    /// Which of several devices of that kind, from 0.
+    pub device_index: u32,
+    /// Folder of the driver's library; `None`: the system's.
+    pub driver_folder: Option<PathBuf>,
+    /// Folder of the device's plugin; `None`: beside the library.
+    pub plugin_folder: Option<PathBuf>,
 }
 
 impl EngineOptions {
+    /// Borrows from `self`.
     pub(crate) fn to_raw(&self) -> sys::fathom_engine_options {
+        let folder = |folder: &Option<PathBuf>| {
+            raw::path_parts(folder.as_deref().unwrap_or_else(|| Path::new("")))
+        };
+        let (driver_folder, driver_folder_bytes) = folder(&self.driver_folder);
+        let (plugin_folder, plugin_folder_bytes) = folder(&self.plugin_folder);
         sized!(fathom_engine_options {
             mode: match self.mode {
                 Mode::Threaded => sys::FATHOM_MODE_THREADED,
@@ -90,6 +138,12 @@ impl EngineOptions {
             max_sequences: raw::count(self.max_sequences),
             memory_budget: self.memory_budget,
             kv_cache_bytes: self.kv_cache_bytes,
+            device: self.device.to_raw(),
+            device_index: raw::count(self.device_index),
+            driver_folder: driver_folder,
+            driver_folder_bytes: driver_folder_bytes,
+            plugin_folder: plugin_folder,
+            plugin_folder_bytes: plugin_folder_bytes,
         })
     }
 }
@@ -132,7 +186,7 @@ impl Engine {
         Self::create(options, None)
     }
 
-    /// [`new`](Self::new) with a function that receives the engine's log, one record at a time.
+    /// [`new`](Self::new) with a function that receives the engine's log, on whatever thread.
     ///
     /// The function must not call back into this crate. A panic in it ends at the hook.
     ///
@@ -147,14 +201,14 @@ impl Engine {
 
     fn create(options: &EngineOptions, log: Option<Box<LogHook>>) -> Result<Self> {
         let api = raw::api()?;
-        let mut options = options.to_raw();
+        let mut raw_options = options.to_raw();
         if let Some(hook) = &log {
-            options.log = Some(log_trampoline);
-            options.log_user_data = (&raw const **hook).cast_mut().cast();
+            raw_options.log = Some(log_trampoline);
+            raw_options.log_user_data = (&raw const **hook).cast_mut().cast();
         }
         // SAFETY: the options live during the call, the hook longer than the engine.
         let handle = Handle::from_call(api, |engine, error| unsafe {
-            api.fathom_engine_create(&raw const options, engine, error)
+            api.fathom_engine_create(&raw const raw_options, engine, error)
         })?;
         Ok(Self { shared: Arc::new(Shared { handle, _log: log }) })
     }

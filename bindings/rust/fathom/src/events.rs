@@ -75,6 +75,17 @@ impl From<Text> for String {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TokenIds(SmallVec<[i32; 4]>);
 
+impl TokenIds {
+    /// Nearly always there is one id, which is not worth the general way.
+    #[inline]
+    fn copy(ids: &[i32]) -> Self {
+        Self(match *ids {
+            [id] => SmallVec::from_buf_and_len([id, 0, 0, 0], 1),
+            _ => SmallVec::from_slice(ids),
+        })
+    }
+}
+
 impl Deref for TokenIds {
     type Target = [i32];
 
@@ -295,7 +306,7 @@ impl Events {
         // call failed, and then the stream has not moved.
         let status = unsafe {
             let event = &raw mut self.event;
-            stream.fathom_stream_next(stream.raw(), timeout_ns, event, ptr::null_mut())
+            (stream.fathom_stream_next)(stream.raw(), timeout_ns, event, ptr::null_mut())
         };
         if let Some(kind) = ErrorKind::of_status(status) {
             return Some(Err(self.failure(kind)));
@@ -311,7 +322,7 @@ impl Events {
         self.ended = matches!(kind, EventKind::Done(_));
         // SAFETY: as above.
         let ids = unsafe { raw::slice_of(self.event.ids, self.event.n_ids) };
-        let ids = TokenIds(SmallVec::from_slice(ids));
+        let ids = TokenIds::copy(ids);
         Some(Ok(Event { sequence: self.event.sequence, ids, kind }))
     }
 

@@ -17,7 +17,7 @@ use std::ptr;
 
 pub use fathom_sys as sys;
 
-pub use engine::{CpuLevel, Engine, EngineOptions, EngineStats, LogLevel, Mode};
+pub use engine::{CpuLevel, DeviceKind, Engine, EngineOptions, EngineStats, LogLevel, Mode};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{
     Canceller, Event, EventKind, EventStream, Events, Finish, Logprob, Text, TokenIds, Usage,
@@ -92,8 +92,8 @@ pub fn devices() -> Result<Vec<Device>> {
 raw::facts! {
     /// A device that an engine can use.
     Device = fathom_device_info {
-        /// 1: a processor of this machine.
-        kind: i32,
+        /// What it is.
+        kind: DeviceKind,
         /// Number within its kind, from 0.
         index: u32,
         /// Processors that this process may use.

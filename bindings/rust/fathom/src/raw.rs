@@ -179,10 +179,15 @@ pub(crate) fn text_parts(text: &str) -> (*const c_char, u64) {
     (data.cast(), bytes)
 }
 
+pub(crate) fn path_parts(path: &Path) -> (*const c_char, u64) {
+    let (data, bytes) = parts(path.as_os_str().as_encoded_bytes());
+    (data.cast(), bytes)
+}
+
 /// A `fathom_source` that borrows from the path.
 pub(crate) fn source_of(path: &Path) -> sys::fathom_source {
-    let (data, bytes) = parts(path.as_os_str().as_encoded_bytes());
-    sized!(fathom_source { path: data.cast(), path_bytes: bytes })
+    let (path, path_bytes) = path_parts(path);
+    sized!(fathom_source { path: path, path_bytes: path_bytes })
 }
 
 /// Nanoseconds, where more than fit mean for ever.

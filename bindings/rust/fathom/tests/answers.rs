@@ -280,6 +280,14 @@ fn facts_and_failures_are_told() {
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.to_string().ends_with("(FATHOM_IO)"), "{error}");
     assert!(error.message().contains("/no/such/folder"), "{error}");
+    let gpu = fathom::EngineOptions {
+        device: fathom::DeviceKind::Cuda,
+        driver_folder: Some("/no/such/driver".into()),
+        plugin_folder: Some("/no/such/plugin".into()),
+        ..Default::default()
+    };
+    let error = Engine::new(&gpu).unwrap_err();
+    assert!(error.message().contains("/no/such/plugin"), "{error}");
     let unknown = ModelOptions { dialect: Some("klingon".into()), ..options };
     let error = engine.load(common::folder(), &unknown).unwrap_err();
     assert!(error.message().contains("klingon"), "{error}");

@@ -58,13 +58,13 @@ fn bindings(header: &Path, text: &str, scratch: &Path) -> Result<String, bindgen
         .use_core()
         .formatter(bindgen::Formatter::Prettyplease)
         .generate()
-        .map(|bindings| bindings.to_string().replace("#![allow(", "#[allow("))
+        .map(|bindings| bindings.to_string())
 }
 
 /// The sizes and offsets that `bindings.rs` asserts, as assertions for a C compiler.
 fn layout(bindings: &str) -> String {
     let mut code = format!(
-        "// {MARK}\n// The layout that bindings.rs asserts, asserted of the header by a C compiler.\n\
+        "// {MARK}\n// The layout that bindings.rs asserts, asserted by a C compiler.\n\
          #include <fathom/fathom.h>\n#include <stddef.h>\n\n"
     );
     // Prettyplease may break a long assertion into several lines.
@@ -85,7 +85,7 @@ fn layout(bindings: &str) -> String {
         } else {
             continue;
         };
-        let _ = writeln!(code, "_Static_assert({expression} == {number}, \"{what}\");");
+        let _ = writeln!(code, "_Static_assert({expression} == {number}, \"\");");
     }
     code
 }
