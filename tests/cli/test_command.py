@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +35,27 @@ def json_lines(*arguments, lines):
     results = [json.loads(line) for line in run.stdout.splitlines()]
     assert len(results) == len(lines)
     return results
+
+
+def on_terminal(*arguments, stdin):
+    """What the command shows on a terminal, its standard output, while stdin is a pipe."""
+    ours, its = pty.openpty()
+    shown = b""
+    with subprocess.Popen([FATHOM, *arguments], stdin=subprocess.PIPE, stdout=its) as process:
+        os.close(its)
+        process.stdin.write(stdin.encode())
+        process.stdin.close()
+        while True:
+            try:
+                piece = os.read(ours, 4096)
+            except OSError:  # What Linux says where other systems say end of file.
+                break
+            if not piece:
+                break
+            shown += piece
+    os.close(ours)
+    assert process.returncode == 0
+    return shown.decode().replace("\r\n", "\n")
 
 
 class ExitCodes(unittest.TestCase):
@@ -167,11 +190,39 @@ class Answers(unittest.TestCase):
         self.assertEqual(fathom(*arguments, text).stdout, fathom(*arguments, stdin=text).stdout)
 
     def test_chat_over_a_pipe(self):
-        run = fathom("chat", "--model", DEMO, "--max-tokens", "60",
+        run = fathom("chat", "--model", DEMO, "--max-tokens", "60", "--think",
                      stdin="What is 1 + 2?\n/reset\n\nWhat is 1 + 2?\n/quit\nnever read\n")
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertNotIn("\x1b", run.stdout, "colour where nobody looks")
         self.assertEqual(run.stderr, "", "a progress bar where nobody looks")
+        alone = json.loads(fathom("run", "--model", DEMO, "--json", "--think", "--max-tokens",
+                                  "60", "What is 1 + 2?").stdout)
+        self.assertEqual(alone["text"], "3")
+        self.assertEqual(run.stdout, 2 * (alone["reasoning"] + "\n3\n"))
+
+    def test_chat_remembers_and_shows_reasoning_apart(self):
+        first, second = "What is 1 + 2?", "What is 12 + 30?"
+        shown = on_terminal("chat", "--model", DEMO, "--think",
+                            stdin=f"{first}\n{second}\n/reset\n{second}\n")
+        # Reasoning and the line of numbers are dim, the answer is not.
+        bright = re.sub(r"\x1b\[90m.*?\x1b\[0m", "", shown, flags=re.S)
+        self.assertEqual(bright.split(), ["3", "42", "42"])
+        dim = "".join(re.findall(r"\x1b\[90m(.*?)\x1b\[0m", shown, re.S))
+        usage = [(int(new), int(cached)) for new, cached in
+                 re.findall(r"\x1b\[90m(\d+) new and (\d+) cached prompt tokens", shown)]
+        alone = json.loads(fathom("run", "--model", DEMO, "--json", "--think", first).stdout)
+        self.assertTrue(dim.startswith(alone["reasoning"]), dim)
+        # What each turn was asked with is exactly the conversation so far.
+        asked = {"role": "user", "content": first}
+        answered = {"role": "assistant", "content": "3", "reasoning_content": alone["reasoning"]}
+        again = {"role": "user", "content": second}
+        rendered = json_lines("render", "--tokenizer", DEMO,
+                              lines=[{"messages": turns, "thinking": True} for turns in
+                                     ([asked], [asked, answered, again], [again])])
+        self.assertEqual([new + cached for new, cached in usage],
+                         [len(r["ids"]) for r in rendered])
+        self.assertEqual(usage[0][1], 0)
+        self.assertGreaterEqual(usage[1][1], len(rendered[0]["ids"]) - 1, "computed once more")
 
     def test_inspect_devices_and_bench(self):
         self.assertIn("processors", fathom("inspect", "--devices").stdout)
