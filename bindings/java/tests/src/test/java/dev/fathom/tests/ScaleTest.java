@@ -3,6 +3,7 @@ package dev.fathom.tests;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.fathom.Answer;
 import dev.fathom.Event;
 import dev.fathom.EventStream;
 import dev.fathom.GenerateOptions;
@@ -24,6 +25,7 @@ import org.junit.jupiter.api.Timeout;
 class ScaleTest {
     private static final int STREAMS = 5000;
     private static final int MORE_THREADS_MAX = 8;
+    private static final long HEAP_EACH_MAX = 4096;
 
     private static Demo demo() {
         return new Demo(Demo.options().maxSequences(256).maxBatchRows(4096));
@@ -106,6 +108,37 @@ class ScaleTest {
             demo.awaitNoPages();
         } finally {
             threads.shutdown();
+        }
+    }
+
+    private static long heap() {
+        for (int i = 0; i < 3; i++) {
+            System.gc();
+        }
+        return Runtime.getRuntime().totalMemory() - Runtime.getRuntime().freeMemory();
+    }
+
+    // If this fails, streams that wait fill the heap.
+    @Test
+    void anOpenStreamIsSmall() {
+        List<Session> sessions = new ArrayList<>();
+        try (Demo demo = Demo.manual(); Prompt prompt = demo.question("Hi", Thinking.OFF)) {
+            for (int i = 0; i < STREAMS; i++) {
+                sessions.add(demo.model.newSession(32));
+            }
+            long heap = heap();
+            long resident = Demo.resident();
+            List<CompletableFuture<Answer>> answers = new ArrayList<>();
+            for (Session session : sessions) {
+                answers.add(session.generate(prompt, null).answer());
+            }
+            Demo.await("all to wait", () -> Demo.descriptors() >= STREAMS);
+            long each = (heap() - heap) / STREAMS;
+            System.out.println("an open stream that is waited for: " + each + " bytes of heap, "
+                    + (Demo.resident() - resident) / STREAMS + " bytes of memory in all");
+            assertTrue(each < HEAP_EACH_MAX, each + " bytes");
+            answers.forEach(answer -> answer.cancel(true));
+            sessions.forEach(Session::close);
         }
     }
 }
