@@ -75,13 +75,20 @@ struct Resources {
     uint64_t n_models;
     size_t n_descriptors;
     size_t n_threads;
-    bool operator==(const Resources&) const = default;
 };
 
 Resources resources(fathom_engine* engine) {
     fathom_engine_stats stats = sized<fathom_engine_stats>();
     REQUIRE(fathom_engine_stats_read(engine, &stats, nullptr) == FATHOM_OK);
     return {stats.memory_bytes, stats.n_models, host::n_descriptors(), host::n_threads()};
+}
+
+void require_unchanged(fathom_engine* engine, const Resources& before) {
+    const Resources now = resources(engine);
+    REQUIRE(now.memory_bytes == before.memory_bytes);
+    REQUIRE(now.n_models == before.n_models);
+    REQUIRE(now.n_descriptors == before.n_descriptors);
+    REQUIRE(now.n_threads == before.n_threads);
 }
 
 struct Statuses {
@@ -124,6 +131,7 @@ TEST_CASE("host engine survives every broken folder", "[host][hostile]") {
     const Model model = load(engine.get(), fixture("v3-f32"));
     Speaker speaker(model.get());
     REQUIRE(speaker.n_ids() == 200);
+    host::n_threads_settled(3);  // this one, the engine's, the speaker's; not those of other tests
     const Resources before = resources(engine.get());
     REQUIRE(before.n_models == 1);
     for (const host::BrokenFolder& broken : host::broken_folders()) {
@@ -136,12 +144,12 @@ TEST_CASE("host engine survives every broken folder", "[host][hostile]") {
         CHECK(found.load == broken.load);
         CHECK(found.estimate == broken.estimate);
         CHECK(found.tokenizer == broken.tokenizer);
-        REQUIRE(resources(engine.get()) == before);
+        require_unchanged(engine.get(), before);
     }
     const host::ScratchFolder scratch;
     host::write_good_folder(host::Folder(scratch.path()));
     REQUIRE(statuses_of(engine.get(), scratch.path()) == Statuses{FATHOM_OK, FATHOM_OK, FATHOM_OK});
-    REQUIRE(resources(engine.get()) == before);
+    require_unchanged(engine.get(), before);
     speaker.stop();
     REQUIRE(speaker.n_answers() > 10);
     REQUIRE(speaker.n_wrong() == 0);
@@ -160,6 +168,7 @@ TEST_CASE("host good folder with a SentencePiece model", "[host][hostile]") {
 // Breaks when a load that is cancelled or asked for the impossible leaves something behind.
 TEST_CASE("host engine survives loads with bad options", "[host][hostile]") {
     const Engine engine = engine_with_one_thread();
+    host::n_threads_settled(2);
     const Resources before = resources(engine.get());
     const std::string folder = demo_model();
     const fathom_source source = source_of(folder);
@@ -169,7 +178,7 @@ TEST_CASE("host engine survives loads with bad options", "[host][hostile]") {
             fathom_model_load(engine.get(), &source, &options, &model, nullptr);
         REQUIRE((model == nullptr) == (status != FATHOM_OK));
         fathom_model_release(model);
-        REQUIRE(resources(engine.get()) == before);
+        require_unchanged(engine.get(), before);
         return status;
     };
     fathom_model_options options = sized<fathom_model_options>();
@@ -200,4 +209,25 @@ TEST_CASE("host engine survives loads with bad options", "[host][hostile]") {
         status = status_with(options);
     }
     CHECK(status == FATHOM_OK);
+}
+
+// Breaks when a load for which there is no memory keeps a part of it.
+TEST_CASE("host engine survives a load without memory", "[host][hostile]") {
+    fathom_engine_options options = sized<fathom_engine_options>();
+    options.n_threads = 1;
+    options.kv_cache_bytes = UINT64_MAX;
+    const Engine engine = new_engine(options);
+    host::n_threads_settled(2);
+    const Resources before = resources(engine.get());
+    const std::string folder = fixture("v3-f32");
+    const fathom_source source = source_of(folder);
+    for (int i = 0; i < 3; ++i) {
+        fathom_model* model = nullptr;
+        REQUIRE(fathom_model_load(engine.get(), &source, nullptr, &model, nullptr) ==
+                FATHOM_NO_MEMORY);
+        REQUIRE(model == nullptr);
+        require_unchanged(engine.get(), before);
+    }
+    REQUIRE(before.memory_bytes == 0);
+    REQUIRE(before.n_models == 0);
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#define CATCH_CONFIG_ENABLE_PAIR_STRINGMAKER  // a failure shows the fields
 #include <catch2/catch_test_macros.hpp>
 
 #include "abi/handles.h"
