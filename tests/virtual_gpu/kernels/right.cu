@@ -221,6 +221,32 @@ extern "C" __global__ void divergence(const uint32_t* x, uint32_t* y) {
     y[i] = steps + __shfl_sync(~0u, steps, 31);
 }
 
+// A function that stays one, called by some lanes from here and by others from there, with a
+// barrier after they have met again.
+__device__ __noinline__ float weigh(float x, int steps) {
+    float sum = 0;
+    for (int i = 0; i < steps; i++) sum += x * i;
+    return sum;
+}
+
+__device__ __noinline__ float weigh_twice(float x, int steps) {
+    return weigh(x, steps) + weigh(2 * x, steps / 2);
+}
+
+extern "C" __global__ void calls(const float* x, float* y) {
+    __shared__ float part[128];
+    const int i = threadIdx.x;
+    float value = x[i];
+    if (i % 3 == 0) {
+        value = weigh(value, i % 7);
+    } else if (i % 3 == 1) {
+        value = weigh_twice(value, i % 5);
+    }
+    part[i] = value;
+    __syncthreads();
+    y[i] = part[127 - i];
+}
+
 extern "C" __global__ void histogram(const int* x, int* counts, int n) {
     __shared__ int bins[16];
     if (threadIdx.x < 16) bins[threadIdx.x] = 0;

@@ -74,7 +74,7 @@ void start_warp(Warp* warp, uint32_t clock_base) {
     warp->live = threads >= 32 ? kAllLanes : (1u << threads) - 1;
     warp->grid_index =
         static_cast<uint32_t>(warp->block->linear * launch.warps_a_block + warp->index);
-    warp->pc = 0;
+    warp->pc = launch.kernel->entry;
     warp->mask = warp->live;
     warp->limit = std::numeric_limits<int32_t>::max();
     warp->parked.clear();

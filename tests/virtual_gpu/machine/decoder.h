@@ -57,6 +57,7 @@ public:
     uint32_t scratch(Type type);
     bool is_negated = false;
 
+    const PtxInstruction& source() const { return source_; }
     Instruction& out() { return *out_; }
     KernelDecoder& kernel() { return *kernel_; }
     [[noreturn]] void fail(const std::string& what) const;

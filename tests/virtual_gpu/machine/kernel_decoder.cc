@@ -69,7 +69,7 @@ const Opcode* find_opcode(std::string_view name) {
 
 KernelDecoder::KernelDecoder(const PtxModule& module, const PtxFunction& function,
                              const Places& module_places, Kernel* out)
-    : function_(function), module_(module), module_places_(module_places), out_(out) {}
+    : function_(&function), module_(module), module_places_(module_places), out_(out) {}
 
 uint32_t KernelDecoder::new_register(int bits) {
     if (bits == 1) {
@@ -88,7 +88,7 @@ uint32_t KernelDecoder::new_register(int bits) {
 }
 
 int KernelDecoder::register_bits(int reg) const {
-    const int bits = type_bits(function_.registers[reg].type);
+    const int bits = type_bits(function_->registers[reg].type);
     return bits == 1 ? 1 : bits <= 16 ? 16 : bits;
 }
 
@@ -137,7 +137,7 @@ uint64_t KernelDecoder::variable_place(const PtxVariable& variable) const {
 }
 
 void KernelDecoder::place_parameters() {
-    for (const PtxVariable& parameter : function_.parameters) {
+    for (const PtxVariable& parameter : function_->parameters) {
         const auto offset = static_cast<uint32_t>(round_up(out_->parameter_bytes, parameter.align));
         own_places_[&parameter] = offset;
         out_->parameters.push_back({offset, static_cast<uint32_t>(parameter.bytes)});
@@ -145,7 +145,7 @@ void KernelDecoder::place_parameters() {
     }
 }
 
-void KernelDecoder::place_variables() {
+void KernelDecoder::place_module_variables() {
     for (const PtxVariable& variable : module_.variables) {
         if (variable.space == Space::kShared && !variable.is_dynamic) {
             out_->static_shared_bytes = std::max<uint32_t>(
@@ -155,40 +155,75 @@ void KernelDecoder::place_variables() {
             dynamic_align_ = std::max(dynamic_align_, variable.align);
         }
     }
-    for (const PtxVariable& variable : function_.variables) {
-        uint32_t* end =
-            variable.space == Space::kShared ? &out_->static_shared_bytes : &out_->local_bytes;
+}
+
+// There is no recursion, so every function's variables have one place for the whole kernel.
+void KernelDecoder::place_variables(const PtxFunction& function) {
+    const auto place = [this](const PtxVariable& variable) {
         if (variable.is_dynamic) {
             dynamic_align_ = std::max(dynamic_align_, variable.align);
-            continue;
+            return;
         }
+        uint32_t* end =
+            variable.space == Space::kShared ? &out_->static_shared_bytes : &out_->local_bytes;
         const uint64_t at = round_up(*end, variable.align);
         own_places_[&variable] = at;
         *end = static_cast<uint32_t>(at + variable.bytes);
+    };
+    std::for_each(function.variables.begin(), function.variables.end(), place);
+    if (!function.is_entry) {
+        std::for_each(function.parameters.begin(), function.parameters.end(), place);
+        std::for_each(function.results.begin(), function.results.end(), place);
     }
-    // The dynamic part begins after the static one, at a multiple of its own alignment.
-    out_->static_shared_bytes =
-        static_cast<uint32_t>(round_up(out_->static_shared_bytes, dynamic_align_));
-    out_->local_bytes = static_cast<uint32_t>(round_up(out_->local_bytes, 16));
 }
 
 void KernelDecoder::place_registers() {
-    places_.reserve(function_.registers.size());
-    for (size_t reg = 0; reg < function_.registers.size(); reg++) {
+    places_.clear();
+    places_.reserve(function_->registers.size());
+    for (size_t reg = 0; reg < function_->registers.size(); reg++) {
         places_.push_back(new_register(register_bits(static_cast<int>(reg))));
     }
 }
 
-void KernelDecoder::run() {
-    out_->name = function_.name;
-    out_->source = &module_;
-    out_->max_threads = function_.max_threads;
-    std::copy(function_.required_threads, function_.required_threads + 3, out_->required_threads);
-    out_->branch_tables = function_.branch_tables;
-    place_parameters();
-    place_variables();
+const KernelDecoder::Callee* KernelDecoder::callee(std::string_view name) const {
+    const auto found = callees_.find(name);
+    return found == callees_.end() ? nullptr : &found->second;
+}
+
+void KernelDecoder::decode_callees(const PtxFunction& function, int depth) {
+    constexpr int kDepthMax = 32;
+    if (depth > kDepthMax) {
+        throw PtxError(1, out_->name + ": function '" + function.name + "' calls itself");
+    }
+    for (const PtxInstruction& instruction : function.instructions) {
+        if (instruction.callee.empty() || callees_.count(instruction.callee) != 0) {
+            continue;
+        }
+        for (const auto& other : module_.functions) {
+            if (!other->is_entry && other->name == instruction.callee) {
+                decode_callees(*other, depth + 1);
+                Callee callee = {other.get(), static_cast<int>(out_->code.size()),
+                                 new_register(32)};
+                current_ = &callees_.emplace(other->name, callee).first->second;
+                place_variables(*other);
+                decode_function(*other);
+            }
+        }
+    }
+}
+
+void KernelDecoder::decode_function(const PtxFunction& function) {
+    function_ = &function;
+    code_base_ = static_cast<int>(out_->code.size());
+    table_base_ = static_cast<int>(out_->branch_tables.size());
     place_registers();
-    for (const PtxInstruction& source : function_.instructions) {
+    for (std::vector<int> table : function.branch_tables) {
+        for (int& entry : table) {
+            entry += code_base_;
+        }
+        out_->branch_tables.push_back(std::move(table));
+    }
+    for (const PtxInstruction& source : function.instructions) {
         Instruction instruction;
         Decoding decoding(source, this, &instruction);
         const Opcode* opcode = find_opcode(decoding.opcode());
@@ -200,6 +235,25 @@ void KernelDecoder::run() {
         out_->code.push_back(instruction);
         out_->mnemonics.push_back(source.mnemonic);
     }
+}
+
+void KernelDecoder::run() {
+    const PtxFunction& kernel = *function_;
+    out_->name = kernel.name;
+    out_->source = &module_;
+    out_->max_threads = kernel.max_threads;
+    std::copy(kernel.required_threads, kernel.required_threads + 3, out_->required_threads);
+    place_parameters();
+    place_module_variables();
+    place_variables(kernel);
+    decode_callees(kernel, 0);
+    current_ = nullptr;
+    // The dynamic part begins after the static one, at a multiple of its own alignment.
+    out_->static_shared_bytes =
+        static_cast<uint32_t>(round_up(out_->static_shared_bytes, dynamic_align_));
+    out_->entry = static_cast<int32_t>(out_->code.size());
+    decode_function(kernel);
+    out_->local_bytes = static_cast<uint32_t>(round_up(out_->local_bytes, 16));
     out_->register_bytes = static_cast<uint32_t>(round_up(out_->register_bytes, 64));
     out_->counters.instructions.resize(out_->code.size());
 }
@@ -227,6 +281,9 @@ std::unique_ptr<Program> load_program(std::string ptx, DeviceMemory* memory) {
         program->globals[variable.name] = {address, variable.bytes};
     }
     for (const auto& function : program->source->functions) {
+        if (!function->is_entry) {
+            continue;
+        }
         auto kernel = std::make_unique<Kernel>();
         KernelDecoder(*program->source, *function, places, kernel.get()).run();
         program->kernels[kernel->name] = std::move(kernel);

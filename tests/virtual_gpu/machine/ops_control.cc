@@ -2,6 +2,7 @@
 #include "machine/decoder.h"
 #include "machine/kernel_decoder.h"
 #include "machine/lanes.h"
+#include "machine/ops_call.h"
 #include "machine/sync.h"
 
 namespace virtual_gpu {
@@ -33,7 +34,7 @@ void decode_bra(Decoding& d) {
     if (d.peek().kind != OperandKind::kLabel) {
         d.fail("a label is wanted");
     }
-    d.out().target = d.peek().target;
+    d.out().target = d.peek().target + d.kernel().code_base();
     d.skip();
     d.out().run = run_bra;
 }
@@ -62,7 +63,7 @@ void run_brx(Warp& warp, const Instruction& instruction, uint32_t mask) {
 void decode_brx(Decoding& d) {
     d.ignore({"idx", "uni"});
     d.value(Type::kU32);
-    d.out().target = d.peek().target;
+    d.out().target = d.peek().target + d.kernel().table_base();
     d.skip();
     d.out().run = run_brx;
 }
@@ -74,9 +75,16 @@ void run_ret(Warp& warp, const Instruction&, uint32_t mask) {
     warp.launch->progress += 1;
 }
 
+void decode_exit(Decoding& d) { d.out().run = run_ret; }
+
+// ret in the kernel itself is exit; in a function each lane goes back to where it came from.
 void decode_ret(Decoding& d) {
     d.ignore({"uni"});
-    d.out().run = run_ret;
+    if (d.kernel().current() == nullptr) {
+        d.out().run = run_ret;
+    } else {
+        decode_return(d);
+    }
 }
 
 void run_trap(Warp& warp, const Instruction& instruction, uint32_t mask) {
@@ -240,7 +248,8 @@ constexpr Opcode kOpcodes[] = {
     {"bra", decode_bra},
     {"brx", decode_brx},
     {"ret", decode_ret},
-    {"exit", decode_ret},
+    {"exit", decode_exit},
+    {"call", decode_call},
     {"trap", decode_trap},
     {"bar", decode_bar},
     {"barrier", decode_bar},

@@ -158,9 +158,18 @@ void check_widths(Decoding& d, int first, int n) {
     }
 }
 
+// What calls pass on lies in local memory.
+void settle_param(Decoding& d, size_t ahead) {
+    const PtxVariable* variable = d.peek(ahead).variable;
+    if (d.out().space == Space::kParam && variable != nullptr && variable->space != Space::kParam) {
+        d.out().space = Space::kLocal;
+    }
+}
+
 void decode_ld(Decoding& d) {
     take_memory_suffixes(d);
     Instruction& out = d.out();
+    settle_param(d, 1);
     if (d.vector(out.type) != out.vector) {
         d.fail("the vector has another length");
     }
@@ -182,6 +191,7 @@ void decode_ld(Decoding& d) {
 void decode_st(Decoding& d) {
     take_memory_suffixes(d);
     Instruction& out = d.out();
+    settle_param(d, 0);
     d.address();
     if (d.vector(out.type) != out.vector) {
         d.fail("the vector has another length");

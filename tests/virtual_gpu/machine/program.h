@@ -85,7 +85,8 @@ struct Parameter {
 struct Kernel {
     std::string name;
     const PtxModule* source = nullptr;
-    std::vector<Instruction> code;
+    std::vector<Instruction> code;  // Of the functions it calls, then its own.
+    int32_t entry = 0;
     std::vector<std::string_view> mnemonics;  // One an instruction, for messages and counters.
     std::vector<std::vector<int>> branch_tables;
     std::deque<std::vector<uint32_t>> lists;  // What Instruction::list points into.

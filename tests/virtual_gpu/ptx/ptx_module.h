@@ -67,14 +67,19 @@ struct PtxInstruction {
     int guard = -1;             // A predicate register, or -1.
     bool guard_negated = false;
     std::vector<PtxOperand> operands;
-    uint32_t location = 0;  // Index into PtxModule::locations.
-    int line = 0;           // Line of the PTX text.
+    uint32_t location = 0;    // Index into PtxModule::locations.
+    int line = 0;             // Line of the PTX text.
+    std::string_view callee;  // Of a call; its operands are results, then arguments.
+    size_t n_results = 0;
 };
 
 struct PtxFunction {
     std::string name;
+    bool is_entry = true;  // A kernel; otherwise a function that is called.
+    std::deque<PtxVariable> results;
     std::deque<PtxVariable> parameters;
-    std::deque<PtxVariable> variables;  // Shared and local variables declared inside.
+    // Shared and local variables declared inside, and what calls pass on ('.param').
+    std::deque<PtxVariable> variables;
     std::vector<PtxRegister> registers;
     std::vector<PtxInstruction> instructions;
     std::vector<std::vector<int>> branch_tables;  // '.branchtargets', as instruction indices.

@@ -1,5 +1,6 @@
 #include "ptx/ptx_parser.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "ptx/ptx_cursor.h"
@@ -24,8 +25,8 @@ public:
 
 private:
     void module_statement();
-    void entry();
-    void parameters();
+    void entry(bool is_kernel);
+    void parameters(std::deque<PtxVariable>* out);
     void attributes();
     void body();
     void body_statement();
@@ -38,6 +39,8 @@ private:
     void skip_section();
     void branch_targets(std::string_view name);
     void instruction();
+    void call(PtxInstruction* instruction);
+    void call_operands(PtxInstruction* instruction);
     PtxOperand operand(int index);
     PtxOperand number();
     PtxOperand address();
@@ -71,8 +74,8 @@ void Parser::module_statement() {
         skip_section();
     } else if (word == ".visible" || word == ".weak" || word == ".extern" || word == ".common") {
         return;  // Linkage: there is one module, so every name is visible.
-    } else if (word == ".entry") {
-        entry();
+    } else if (word == ".entry" || word == ".func") {
+        entry(word == ".entry");
     } else if (word == ".global" || word == ".const" || word == ".shared") {
         const Space space = word == ".global"  ? Space::kGlobal
                             : word == ".const" ? Space::kConst
@@ -84,20 +87,30 @@ void Parser::module_statement() {
     }
 }
 
-void Parser::entry() {
+void Parser::entry(bool is_kernel) {
     module_->functions.push_back(std::make_unique<PtxFunction>());
     function_ = module_->functions.back().get();
-    function_->name = at_.word("name of the kernel");
+    function_->is_entry = is_kernel;
     location_ = 0;
+    if (!is_kernel && at_.accept('(')) {
+        parameters(&function_->results);
+    }
+    function_->name = at_.word("name of the function");
     if (at_.accept('(')) {
-        parameters();
+        parameters(&function_->parameters);
+    }
+    if (!is_kernel && at_.accept(';')) {
+        module_->functions.pop_back();  // Declared only; the definition comes, or a call fails.
+        function_ = nullptr;
+        return;
     }
     attributes();
     body();
     function_ = nullptr;
 }
 
-void Parser::parameters() {
+// Those of a function lie in its callers' local memory: nobody else sees them.
+void Parser::parameters(std::deque<PtxVariable>* out) {
     if (at_.accept(')')) {
         return;
     }
@@ -105,7 +118,7 @@ void Parser::parameters() {
         if (!at_.accept(".param")) {
             at_.fail("'.param' expected");
         }
-        function_->parameters.push_back(declaration(Space::kParam));
+        out->push_back(declaration(function_->is_entry ? Space::kParam : Space::kLocal));
     } while (at_.accept(','));
     at_.expect(')');
 }
@@ -128,6 +141,8 @@ void Parser::attributes() {
             triple(function_->cluster);
         } else if (word == ".minnctapersm" || word == ".maxnreg" || word == ".maxclusterrank") {
             at_.integer();  // Hints to ptxas.
+        } else if (word == ".noreturn") {
+            continue;
         } else if (word != ".explicitcluster" && word != ".blocksareclusters") {
             throw PtxError(at_.line(), "attribute '" + std::string(word) + "' is not supported");
         }
@@ -174,7 +189,7 @@ void Parser::body_directive() {
         declare_registers(at_.word("register type"));
     } else if (word.substr(0, 5) == ".reg.") {  // As some of NVIDIA's headers write it.
         declare_registers(word.substr(4));
-    } else if (word == ".shared" || word == ".local") {
+    } else if (word == ".shared" || word == ".local" || word == ".param") {
         const Space space = word == ".shared" ? Space::kShared : Space::kLocal;
         function_->variables.push_back(declaration(space));
         at_.expect(';');
@@ -365,7 +380,9 @@ void Parser::instruction() {
         }
     }
     instruction.mnemonic = at_.word("instruction");
-    if (!at_.peek().is(';')) {
+    if (instruction.mnemonic == "call" || instruction.mnemonic == "call.uni") {
+        call(&instruction);
+    } else if (!at_.peek().is(';')) {
         do {
             const int index = static_cast<int>(instruction.operands.size());
             instruction.operands.push_back(operand(index));
@@ -373,6 +390,34 @@ void Parser::instruction() {
     }
     at_.expect(';');
     function_->instructions.push_back(std::move(instruction));
+}
+
+// 'call (result), function, (arguments);', each list with its comma optional.
+void Parser::call(PtxInstruction* instruction) {
+    if (at_.peek().is('(')) {
+        call_operands(instruction);
+        instruction->n_results = instruction->operands.size();
+        at_.expect(',');
+    }
+    instruction->callee = at_.word("function");
+    if (at_.accept(',')) {
+        call_operands(instruction);
+    }
+}
+
+void Parser::call_operands(PtxInstruction* instruction) {
+    at_.expect('(');
+    if (at_.accept(')')) {
+        return;
+    }
+    do {
+        const PtxOperand value = named(at_.word("parameter"), -1);
+        if (value.kind != OperandKind::kSymbol) {
+            at_.fail("a '.param' variable is wanted as argument");
+        }
+        instruction->operands.push_back(value);
+    } while (at_.accept(','));
+    at_.expect(')');
 }
 
 PtxOperand Parser::operand(int index) {
@@ -470,12 +515,13 @@ PtxOperand Parser::named(std::string_view name, int index) {
 
 const PtxVariable* Parser::find_variable(std::string_view name) const {
     const std::deque<PtxVariable>* const places[] = {&function_->variables, &function_->parameters,
-                                                     &module_->variables};
+                                                     &function_->results, &module_->variables};
     for (const std::deque<PtxVariable>* place : places) {
-        for (const PtxVariable& variable : *place) {
-            if (variable.name == name) {
-                return &variable;
-            }
+        // Every call has a scope in which its '.param's have the same names: the last one counts.
+        const auto found = std::find_if(place->rbegin(), place->rend(),
+                                        [name](const PtxVariable& v) { return v.name == name; });
+        if (found != place->rend()) {
+            return &*found;
         }
     }
     return nullptr;

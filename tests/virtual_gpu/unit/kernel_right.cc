@@ -244,3 +244,25 @@ TEST_CASE("counters are the same in every run", "[kernel]") {
     CHECK(first.find("\"softmax\"") != std::string::npos);
     CHECK(first.find("right.cu:") != std::string::npos);
 }
+
+// Breaks if a call passes or returns the wrong value, or lanes do not meet again after it.
+TEST_CASE("functions are called and come back", "[kernel]") {
+    ON_EVERY_DEVICE;
+    const std::vector<float> x = f.values.f32(128);
+    const uint64_t y = f.machine.memory().allocate(512);
+    f.run("calls", request_for(f.kernel("calls"), {1}, {128}, upload(f.machine, x), y));
+    const auto weigh = [](float value, int steps) {
+        float sum = 0;
+        for (int i = 0; i < steps; i++) {
+            sum = std::fma(value, static_cast<float>(i), sum);
+        }
+        return sum;
+    };
+    const std::vector<float> found = download<float>(f.machine, y, 128);
+    for (int i = 0; i < 128; i++) {
+        const float wanted = i % 3 == 0   ? weigh(x[i], i % 7)
+                             : i % 3 == 1 ? weigh(x[i], i % 5) + weigh(2 * x[i], i % 5 / 2)
+                                          : x[i];
+        CHECK(std::abs(found[127 - i] - wanted) < 1e-5f);
+    }
+}

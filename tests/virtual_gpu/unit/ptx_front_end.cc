@@ -103,8 +103,10 @@ TEST_CASE("the unknown is refused by name and line", "[ptx]") {
     CHECK_THAT(error_of(in_kernel(".maxnreg 3;")), ContainsSubstring("directive '.maxnreg'"));
     CHECK_THAT(error_of(in_kernel("mov.u32 %r1, %pm0;")), ContainsSubstring("'%pm0'"));
     CHECK_THAT(error_of(in_kernel("@%r1 ret;")), ContainsSubstring("'%r1' is no predicate"));
-    CHECK_THAT(error_of(in_kernel("call (%r1), f, (%r2);")), ContainsSubstring("PTX line 10"));
-    CHECK_THAT(error_of(kHead + ".func f() { ret; }"), ContainsSubstring("'.func'"));
+    CHECK_THAT(error_of(in_kernel("call (%r1), f, (%r2);")), ContainsSubstring("'.param'"));
+    CHECK_THAT(error_of(in_kernel("call f, ();")), ContainsSubstring("'f' is not defined"));
+    CHECK_THAT(error_of(kHead + ".func f() { call f, (); ret; }\n.entry k() { call f, (); ret; }"),
+               ContainsSubstring("calls itself"));
     CHECK_THAT(error_of(in_kernel("ld.param.u64 %rd1, [k_p+8];")),
                ContainsSubstring("beyond its parameter"));
     CHECK_THAT(error_of(in_kernel("add.s32 %r1, %r2, 0f3F80;")), ContainsSubstring("number"));
