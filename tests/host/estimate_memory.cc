@@ -96,7 +96,7 @@ void write_checkpoint(const host::Folder& folder, const std::string& type) {
         const std::string other = type == "F8_E4M3" ? "BF16" : type;
         const uint64_t width = quantised ? 1 : other == "F32" ? 4 : 2;
         std::string shape = std::to_string(tensor.rows);
-        if (tensor.columns != 0) shape += "," + std::to_string(tensor.columns);
+        if (tensor.columns != 0) shape.append(",").append(std::to_string(tensor.columns));
         const int64_t n = tensor.rows * (tensor.columns == 0 ? 1 : tensor.columns);
         add(tensor.name, quantised ? type : other, shape, width * static_cast<uint64_t>(n));
     }

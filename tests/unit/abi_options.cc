@@ -163,7 +163,6 @@ TEST_CASE("abi options: every field of an engine's reaches the engine", "[abi]")
          {"log", address(&some_log), [](Options& o) { o.log = some_log; }},
          {"log_user_data", address(&some_object),
           [](Options& o) { o.log_user_data = &some_object; }},
-         {"device_index", "1023", [](Options& o) { o.device_index = 1023; }},
          {"driver_folder", "/driver",
           [](Options& o) { o.driver_folder = "/driver/of", o.driver_folder_bytes = 7; }}},
         abi::engine_options_of);
