@@ -17,7 +17,7 @@ import (
 const (
 	// bodyMost bounds what a request may send.
 	bodyMost = 4 << 20
-	// writeMost bounds how long a client may take to receive one chunk.
+	// writeMost bounds how long a client may take to receive one chunk, and half of it is granted.
 	writeMost = 30 * time.Second
 	// clientGone is how the metrics name a request whose client did not wait for the answer.
 	clientGone = 499
@@ -106,6 +106,8 @@ type answer struct {
 	ids    []int32 // The transcript of its session.
 	began  time.Time
 	head   completion
+	// extended is when the client was last given time to receive.
+	extended time.Time
 	// inReasoning tells to which part the log-probabilities of the next event belong.
 	inReasoning bool
 }
@@ -194,6 +196,8 @@ func (a *answer) send(ctx context.Context, includeUsage bool) (status int, err e
 	a.w.Header().Set("Content-Type", "text/event-stream")
 	a.w.Header().Set("Cache-Control", "no-store")
 	a.head.Object = "chat.completion.chunk"
+	// The connection may serve another request.
+	defer http.NewResponseController(a.w).SetWriteDeadline(time.Time{})
 	if a.chunk(choice{Delta: &message{Role: "assistant", Content: text("")}}) != nil {
 		return clientGone, nil
 	}
@@ -251,8 +255,11 @@ func (a *answer) write(value any) error {
 		return err
 	}
 	control := http.NewResponseController(a.w)
-	if err := control.SetWriteDeadline(time.Now().Add(writeMost)); err != nil {
-		return err
+	if now := time.Now(); now.Sub(a.extended) > writeMost/2 {
+		if err := control.SetWriteDeadline(now.Add(writeMost)); err != nil {
+			return err
+		}
+		a.extended = now
 	}
 	if _, err := fmt.Fprintf(a.w, "data: %s\n\n", data); err != nil {
 		return err
