@@ -66,7 +66,7 @@ func main() {
 		stepLoadErrors, stepEngineErrors, stepLoad, stepPrompts, stepPromptErrors, stepChat,
 		stepTurns, stepStops, stepLogprobs, stepSampling, stepAppend, stepCancel, stepDeadline,
 		stepBusy, stepGenerateErrors, leaveWorld, stepManual, stepShutdown, stepParentsFirst,
-		stepNothing,
+		stepNothing, stepEngineDevices, stepReleased,
 	} {
 		step()
 	}

@@ -4,6 +4,7 @@ package sys
 // conformance program: it makes the calls that the package has no use for.
 var Raw struct {
 	Engine    func(engine any) Engine
+	Model     func(model any) Model
 	Session   func(session any) Session
 	Prompt    func(prompt any) Prompt
 	Tokenizer func(tokenizer any) Tokenizer
