@@ -50,7 +50,8 @@ EngineOptions engine_options_of(const fathom_engine_options* options) {
     out.log.write = given.log;
     out.log.user_data = given.log_user_data;
     require_range("fathom_engine_options.device", given.device, 0, FATHOM_DEVICE_CUDA);
-    require_range("fathom_engine_options.device_index", given.device_index, 0, 1023);
+    require_range("fathom_engine_options.device_index", given.device_index, 0,
+                  given.device == FATHOM_DEVICE_CUDA ? 1023 : 0);
     out.device_index = given.device_index;
     out.driver_folder = text_of(given.driver_folder, given.driver_folder_bytes,
                                 "fathom_engine_options.driver_folder");
