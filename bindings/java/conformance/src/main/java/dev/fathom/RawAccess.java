@@ -82,6 +82,16 @@ public final class RawAccess {
             return struct.address();
         }
 
+        /** As struct(), with a text whose pointer and count are at two offsets. */
+        public long structWithText(int bytes, int pointer, int count, String text, int... more) {
+            Struct struct = scratch.room(bytes).set(0, bytes);
+            scratch.text(struct, pointer, count, text);
+            for (int i = 0; i < more.length; i += 2) {
+                struct.set(more[i], more[i + 1]);
+            }
+            return struct.address();
+        }
+
         public long text(String text) {
             return scratch.bytes(text.getBytes(StandardCharsets.UTF_8));
         }

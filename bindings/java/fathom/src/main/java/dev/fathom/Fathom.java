@@ -3,6 +3,7 @@ package dev.fathom;
 import static dev.fathom.Library.NATIVE;
 import static dev.fathom.Library.RAW;
 
+import dev.fathom.spi.Constants;
 import dev.fathom.spi.Layout;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -52,13 +53,21 @@ public final class Fathom {
         }
     }
 
-    /** What loading a folder will take, from its headers alone. Options may be null. */
+    /**
+     * What loading a folder will take, from its headers alone. Options may be null. What does not
+     * fit into the engine's budget is a {@link BudgetException}, which has the plan all the same.
+     */
     public static MemoryPlan estimate(EngineOptions engine, Path folder, ModelOptions options) {
         try (Scratch scratch = Scratch.take()) {
             Struct plan = scratch.sized(Layout.MemoryPlan.ID, Layout.MemoryPlan.SIZE);
-            Library.check(RAW.modelEstimate(EngineOptions.address(engine, scratch),
+            int status = RAW.modelEstimate(EngineOptions.address(engine, scratch),
                     ModelOptions.source(folder, scratch), ModelOptions.address(options, scratch),
-                    plan.address(), scratch.error()), scratch);
+                    plan.address(), scratch.error());
+            if (status == Constants.BUDGET) {
+                String message = Library.failure(status, scratch.takeError()).getMessage();
+                throw new BudgetException(message, MemoryPlan.read(plan));
+            }
+            Library.check(status, scratch);
             return MemoryPlan.read(plan);
         }
     }

@@ -60,7 +60,8 @@ final class Library {
         }
     }
 
-    private static FathomException failure(int status, long error) {
+    /** The exception for an error object, which is released; 0 is none. */
+    static FathomException failure(int status, long error) {
         if (error == 0) {
             return new FathomException(Status.of(status), NATIVE.text(RAW.statusName(status)));
         }

@@ -58,7 +58,8 @@ final class TriageServer implements AutoCloseable {
     private static HttpHandler guarded(String method, HttpHandler handler) {
         return exchange -> {
             try {
-                if (!exchange.getRequestURI().getPath().equals(exchange.getHttpContext().getPath())) {
+                String path = exchange.getRequestURI().getPath();
+                if (!path.equals(exchange.getHttpContext().getPath())) {
                     reply(exchange, 404, error("no such path"));
                 } else if (!exchange.getRequestMethod().equals(method)) {
                     exchange.getResponseHeaders().set("Allow", method);
@@ -84,8 +85,8 @@ final class TriageServer implements AutoCloseable {
             byte[] body = exchange.getRequestBody().readNBytes(BODY_BYTES_MAX + 1);
             String message = utf8(body);
             if (body.length > BODY_BYTES_MAX || message == null || message.isBlank()) {
-                reply(exchange, body.length > BODY_BYTES_MAX ? 413 : 400, error("wanted a text of 1 "
-                        + "to " + BODY_BYTES_MAX + " bytes of UTF-8, found " + body.length));
+                reply(exchange, body.length > BODY_BYTES_MAX ? 413 : 400, error("wanted a text of "
+                        + "1 to " + BODY_BYTES_MAX + " bytes of UTF-8, found " + body.length));
                 return;
             }
             session = reader.newSession();

@@ -1,10 +1,10 @@
 package dev.fathom.conformance;
 
+import dev.fathom.CpuLevel;
 import dev.fathom.Engine;
 import dev.fathom.EngineOptions;
 import dev.fathom.EventStream;
 import dev.fathom.GenerateOptions;
-import dev.fathom.CpuLevel;
 import dev.fathom.Model;
 import dev.fathom.Prompt;
 import dev.fathom.PromptOptions;
@@ -55,6 +55,7 @@ public final class Conformance {
             new LibrarySteps(world).run();
             new ChatSteps(world).run();
             new ControlSteps(world).run();
+            new LaterSteps(world).run();
         } finally {
             EventLog.flush();
         }

@@ -19,9 +19,9 @@ import dev.langchain4j.model.chat.response.StreamingHandle;
 import java.util.concurrent.Flow;
 
 /**
- * A streaming chat model in this process. The model stays the caller's to close. A handler is called
- * by one thread at a time of the common pool; a slow one holds up its own answer alone, and one that
- * throws is told by onError() and called no more.
+ * A streaming chat model in this process. The model stays the caller's to close. A handler is
+ * called by one thread at a time of the common pool; a slow one holds up its own answer alone, and
+ * one that throws is told by onError() and called no more.
  */
 public final class FathomStreamingChatModel implements StreamingChatModel {
     private final Chat chat;

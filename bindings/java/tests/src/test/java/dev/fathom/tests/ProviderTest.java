@@ -135,7 +135,7 @@ class ProviderTest {
         }
         Run run = ask(classPath("fathom-natives"), "-Dfathom.jni.path="
                 + library(folder).resolve("libfathom_jni.so"), "-Dfathom.provider=jni");
-        assertTrue(run.output.contains("dev/fathom/natives/linux-x86_64/libfathom.so.1 on the class "
-                + "path (not there"), run.output);
+        assertTrue(run.output.contains("natives/linux-x86_64/libfathom.so.1 on the class path "
+                + "(not there"), run.output);
     }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the binding and the service where that is not done yet, and serves on PORT (8080) with MODEL
-# (the demo model): run.sh [MODEL [PORT]]
+# Builds the binding and the service where that is not done yet, and serves MODEL on PORT (8080):
+# serve.sh [MODEL [PORT]]. MODEL is the demo model without one.
 set -euo pipefail
 source "$(dirname "$0")/../../bindings/java/build.sh"
 bash "$java_folder/install.sh" >/dev/null
