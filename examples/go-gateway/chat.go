@@ -17,6 +17,8 @@ import (
 const (
 	// bodyMost bounds what a request may send.
 	bodyMost = 4 << 20
+	// readMost bounds how long a client may take to send its request.
+	readMost = 30 * time.Second
 	// writeMost bounds how long a client may take to receive one chunk, and half of it is granted.
 	writeMost = 30 * time.Second
 	// clientGone is how the metrics name a request whose client did not wait for the answer.
@@ -29,25 +31,53 @@ func (s *server) chat(w http.ResponseWriter, r *http.Request) {
 		s.metrics.count("", writeError(w, errUnauthorized))
 		return
 	}
-	s.metrics.inFlight.Add(1)
-	defer s.metrics.inFlight.Add(-1)
-	status, err := s.answer(w, r, k)
+	status, err := s.admit(w, r, k)
 	if err != nil {
 		status = writeError(w, err)
 	}
 	s.metrics.count(k.Name, status)
 }
 
-// answer answers a request, or returns an error without having written anything.
-func (s *server) answer(w http.ResponseWriter, r *http.Request, k *key) (status int, err error) {
-	var request chatRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMost)).Decode(&request); err != nil {
+func (s *server) admit(w http.ResponseWriter, r *http.Request, k *key) (status int, err error) {
+	defer s.metrics.inFlight.Add(-1)
+	if s.metrics.inFlight.Add(1) > s.inFlightMost {
+		return 0, errOverloaded
+	}
+	request, err := readRequest(w, r)
+	if err != nil {
+		return 0, err
+	}
+	return s.answer(w, r, k, request)
+}
+
+func readRequest(w http.ResponseWriter, r *http.Request) (*chatRequest, error) {
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(readMost)); err != nil {
+		return nil, err
+	}
+	// Only behind the end of the body does the server notice that a client goes away.
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyMost))
+	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return 0, err
+			return nil, err
 		}
-		return 0, badRequest("body: " + err.Error())
+		return nil, badRequest("body: " + err.Error())
 	}
+	if err := control.SetReadDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	request := new(chatRequest)
+	if err := json.Unmarshal(text, request); err != nil {
+		return nil, badRequest("body: " + err.Error())
+	}
+	return request, nil
+}
+
+// answer answers a request, or returns an error without having written anything.
+func (s *server) answer(
+	w http.ResponseWriter, r *http.Request, k *key, request *chatRequest,
+) (status int, err error) {
 	options, promptOptions, err := request.options()
 	if err != nil {
 		return 0, badRequest(err.Error())

@@ -194,6 +194,22 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+func TestOverload(t *testing.T) {
+	// Breaks if more requests are let in than there is room for, or none after that.
+	s, h := startServer(t)
+	s.inFlightMost = 1
+	ctx, cancel := context.WithCancel(t.Context())
+	post(t, ctx, h.URL, "", endless(question(body{"stream": true})))
+	if second := post(t, t.Context(), h.URL, "", question(nil)); second.StatusCode != 503 {
+		t.Errorf("the second of one: status %d", second.StatusCode)
+	}
+	cancel()
+	eventually(t, "the first has ended", func() bool { return s.metrics.inFlight.Load() == 0 })
+	if next := post(t, t.Context(), h.URL, "", question(nil)); next.StatusCode != 200 {
+		t.Errorf("the next: status %d", next.StatusCode)
+	}
+}
+
 func TestBucket(t *testing.T) {
 	// Breaks if limits fill up too fast, too slowly, or beyond their size.
 	start := time.Unix(1000, 0)

@@ -27,6 +27,8 @@ type server struct {
 	keys      *keyring
 	metrics   metrics
 	draining  atomic.Bool
+	// inFlightMost bounds the requests at a time, and so memory and descriptors.
+	inFlightMost int64
 }
 
 // serverOptions say what to serve and to whom.
@@ -39,7 +41,7 @@ type serverOptions struct {
 }
 
 func newServer(ctx context.Context, o serverOptions) (_ *server, err error) {
-	s := &server{name: o.name, created: time.Now().Unix(), keys: o.keys}
+	s := &server{name: o.name, created: time.Now().Unix(), keys: o.keys, inFlightMost: 1024}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -136,6 +138,10 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 var errUnauthorized = &apiError{status: http.StatusUnauthorized,
 	Message: "the API key is missing or unknown", Type: "authentication_error",
 	Code: "invalid_api_key"}
+
+var errOverloaded = &apiError{status: http.StatusServiceUnavailable,
+	Message: "the gateway is answering as many requests as it can", Type: "server_error",
+	Code: "overloaded", wait: time.Second}
 
 func badRequest(message string) *apiError {
 	return &apiError{status: http.StatusBadRequest, Message: message, Type: "invalid_request_error"}
