@@ -4,6 +4,7 @@
 
 #include "driver/driver.h"
 #include "ptx/ptx_error.h"
+#include "ptx/ptx_mutation.h"
 
 using namespace virtual_gpu;
 
@@ -45,6 +46,23 @@ CUresult load_on_device(LoadedModule** out, const std::shared_ptr<Library>& libr
     return CUDA_SUCCESS;
 }
 
+// Lists the library's mutations, and makes the one that was asked for.
+void apply_mutation(std::string* image) {
+    const DriverSettings& settings = shared().settings;
+    if (settings.mutant == 0 && settings.mutants_file.empty()) {
+        return;
+    }
+    const std::string original = *image;
+    for (const Mutation& mutation : find_mutations(original)) {
+        std::vector<std::string>& list = shared().mutants;
+        list.push_back(mutation.kernel + " line " + std::to_string(mutation.line) + ": " +
+                       mutation.statement + " -> " + mutation.replacement);
+        if (list.size() == settings.mutant) {
+            *image = mutate(original, mutation);
+        }
+    }
+}
+
 CUresult load(CUmodule* out, const void* image) {
     Driver& driver = Driver::instance();
     std::lock_guard lock(driver.mutex);
@@ -61,6 +79,7 @@ CUresult load(CUmodule* out, const void* image) {
     auto library = std::make_shared<Library>();
     library->image = static_cast<const char*>(image);
     std::lock_guard library_lock(shared().mutex);
+    apply_mutation(&library->image);
     LoadedModule* module = nullptr;
     const CUresult result = load_on_device(&module, library);
     *out = reinterpret_cast<CUmodule>(module);

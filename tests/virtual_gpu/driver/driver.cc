@@ -48,6 +48,10 @@ void set_device_setting(const std::string& key, const std::string& value) {
         settings.fail_launch = number(value);
     else if (key == "lose_device")
         settings.lose_device = number(value);
+    else if (key == "mutant")
+        settings.mutant = number(value);
+    else if (key == "mutants")
+        settings.mutants_file = value;
     else if (key == "missing")
         settings.missing = value;
     else if (key == "counters")

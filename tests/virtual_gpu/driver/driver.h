@@ -34,6 +34,8 @@ struct DriverSettings {
     uint64_t fail_launch = 0;      // fail_launch: the n-th launch is refused.
     uint64_t lose_device = 0;      // lose_device: the n-th kernel that runs takes the device away.
     uint64_t peer_timeout_ms = 20'000;  // peer_timeout_ms: how long a stream waits for another's.
+    uint64_t mutant = 0;                // mutant: the n-th mutation of all modules loaded; 0: none.
+    std::string mutants_file;           // mutants: where to list all mutations at the end.
     std::string missing;                // missing: a driver function that does not exist.
     std::string counters_file;          // counters: where to write the JSON at the end.
     std::string findings_file;          // findings: where to write them at the end; default stderr.
@@ -125,6 +127,7 @@ struct Shared {
     DriverSettings settings;
     bool is_initialised = false;
     std::map<void*, uint64_t> pinned;     // Host memory that copies may touch late.
+    std::vector<std::string> mutants;     // All mutations of the libraries loaded.
     std::vector<std::string> complaints;  // About calls; findings are about kernels.
     std::vector<std::unique_ptr<class Driver>> devices;
     std::mutex pause_mutex;

@@ -16,25 +16,6 @@ bool write_text(const std::string& path, const std::string& text) {
     return std::fclose(file) == 0 && is_whole;
 }
 
-// Runs at the end of the process, or when the library is unloaded.
-struct FinalReport {
-    ~FinalReport() {
-        if (!shared().is_initialised) {
-            return;
-        }
-        const std::string findings = findings_text();
-        if (!shared().settings.counters_file.empty()) {
-            write_text(shared().settings.counters_file, all_counters_json());
-        }
-        if (!shared().settings.findings_file.empty()) {
-            write_text(shared().settings.findings_file, findings);
-        } else if (!findings.empty()) {
-            std::fprintf(stderr, "virtual GPU:\n%s", findings.c_str());
-        }
-    }
-};
-const FinalReport final_report;
-
 std::string totals_json(const KernelCounters& sum, const std::vector<std::string>& names) {
     const InstructionCounters all = total(sum);
     std::string json = "{\"launches\": " + std::to_string(sum.launches) +
@@ -63,6 +44,42 @@ void add_totals(KernelCounters* sum, const KernelCounters& one) {
         add(&sum->regions[i], one.regions[i]);
     }
 }
+
+std::string mutants_text() {
+    std::string list;
+    for (const std::string& mutant : shared().mutants) {
+        list += mutant + "\n";
+    }
+    return list;
+}
+
+std::string text_of(const std::string& what) {
+    return what == "counters"  ? all_counters_json()
+           : what == "mutants" ? mutants_text()
+                               : findings_text();
+}
+
+// Runs at the end of the process, or when the library is unloaded.
+struct FinalReport {
+    ~FinalReport() {
+        if (!shared().is_initialised) {
+            return;
+        }
+        const std::string findings = findings_text();
+        if (!shared().settings.counters_file.empty()) {
+            write_text(shared().settings.counters_file, all_counters_json());
+        }
+        if (!shared().settings.mutants_file.empty()) {
+            write_text(shared().settings.mutants_file, mutants_text());
+        }
+        if (!shared().settings.findings_file.empty()) {
+            write_text(shared().settings.findings_file, findings);
+        } else if (!findings.empty()) {
+            std::fprintf(stderr, "virtual GPU:\n%s", findings.c_str());
+        }
+    }
+};
+const FinalReport final_report;
 
 std::string section_json(const Section& section, const std::vector<std::string>& names) {
     std::string json = "{\"name\": " + json_quoted(section.name) +
@@ -155,10 +172,10 @@ VIRTUAL_GPU_EXTRA void virtual_gpu_set(const char* settings) {
     virtual_gpu::apply_settings(settings);
 }
 
-// Copies as much of the text as fits and returns its whole length. 'what': "findings", "counters".
+// Copies as much of the text as fits and returns its whole length. 'what': "findings", "counters",
+// "mutants".
 VIRTUAL_GPU_EXTRA size_t virtual_gpu_get(const char* what, char* text, size_t size) {
-    const std::string all = std::string(what) == "counters" ? virtual_gpu::all_counters_json()
-                                                            : virtual_gpu::findings_text();
+    const std::string all = virtual_gpu::text_of(what);
     if (size != 0) {
         const size_t n = all.copy(text, size - 1);
         text[n] = '\0';
@@ -168,8 +185,7 @@ VIRTUAL_GPU_EXTRA size_t virtual_gpu_get(const char* what, char* text, size_t si
 
 // Writes the same text to a file. 0, or 1 if that failed.
 VIRTUAL_GPU_EXTRA int virtual_gpu_write(const char* what, const char* path) {
-    const std::string all = std::string(what) == "counters" ? virtual_gpu::all_counters_json()
-                                                            : virtual_gpu::findings_text();
+    const std::string all = virtual_gpu::text_of(what);
     return virtual_gpu::write_text(path, all) ? 0 : 1;
 }
 

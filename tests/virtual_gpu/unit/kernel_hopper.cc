@@ -202,7 +202,7 @@ TEST_CASE("every mutant of the Hopper kernels is noticed", "[hopper][mutant]") {
                                      return maker(m, k, &out);
                                  }};
         REQUIRE_FALSE(is_noticed(ptx, subject));
-        for (const Mutant& mutant : async_mutants_of(ptx, name)) {
+        for (const Mutant& mutant : mutants_of(ptx, name)) {
             INFO(mutant.what);
             n_mutants += 1;
             const bool noticed = is_noticed(mutant.text, subject);

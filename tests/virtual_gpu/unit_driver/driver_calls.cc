@@ -354,6 +354,41 @@ TEST_CASE("sections and regions count by themselves", "[driver]") {
     CHECK_THAT(row_of("second step"), ContainsSubstring("\"step_reads\": 32"));
 }
 
+// Breaks if the n-th mutation is not made, or another one is.
+TEST_CASE("a module can be loaded with one barrier dropped", "[driver]") {
+    DriverFixture f;
+    const CUdeviceptr x = f.allocate(1024);
+    const CUstream stream = f.stream();
+    const auto findings_with = [&](const std::string& mutant) {
+        f.d.reset();
+        f.d.set(("mutants=/dev/null,mutant=" + mutant).c_str());
+        const CUfunction softmax = f.function("right", "softmax");
+        f.d.set("mutants=,mutant=0");
+        CHECK(f.d.cuMemsetD32Async_(x, 0, 256, stream) == CUDA_SUCCESS);
+        CHECK(launch_softmax(f, softmax, x, 256, stream) == CUDA_SUCCESS);
+        CHECK(f.d.cuStreamSynchronize_(stream) == CUDA_SUCCESS);
+        return f.d.text("findings");
+    };
+    // The numbers count over all modules loaded since the start; the first of a kernel that does
+    // not run changes nothing.
+    const std::string list = f.d.text("mutants");
+    const auto first = 1 + std::count(list.begin(), list.end(), '\n');
+    CHECK(findings_with("0").empty());
+    const std::string all = f.d.text("mutants");
+    std::vector<std::string> lines;
+    std::stringstream stream_of_lines(all);
+    for (std::string line; std::getline(stream_of_lines, line);) {
+        lines.push_back(line);
+    }
+    const size_t n_module = lines.size() - static_cast<size_t>(first) + 1;
+    size_t barrier = static_cast<size_t>(first) - 1;
+    while (lines.at(barrier).find("softmax") != 0 ||
+           lines[barrier].find("bar.sync") == std::string::npos) {
+        barrier += 1;
+    }
+    CHECK_THAT(findings_with(std::to_string(barrier + 1 + n_module)), ContainsSubstring("race"));
+}
+
 // Breaks if devices share memory, streams or errors.
 TEST_CASE("each device is a device of its own", "[driver]") {
     DriverFixture f;

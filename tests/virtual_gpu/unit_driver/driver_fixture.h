@@ -4,6 +4,7 @@
 #include <cuda.h>
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <cstring>
 #include <fstream>
@@ -12,26 +13,28 @@
 #include <vector>
 
 // Functions that the tests call, with their plain names.
-#define DRIVER_FUNCTIONS(X)                                                                        \
-    X(cuInit)                                                                                      \
-    X(cuDriverGetVersion)                                                                          \
-    X(cuDeviceGetCount) X(cuDeviceGet) X(cuDeviceGetAttribute) X(cuDevicePrimaryCtxRetain)         \
-        X(cuCtxSetCurrent) X(cuCtxSynchronize) X(cuGetErrorName) X(cuMemAlloc_v2) X(cuMemFree_v2)  \
-            X(cuMemHostAlloc) X(cuMemFreeHost) X(cuMemGetInfo_v2) X(cuMemcpyHtoD_v2)               \
-                X(cuMemcpyDtoH_v2) X(cuMemcpyHtoDAsync_v2) X(cuMemcpyDtoHAsync_v2)                 \
-                    X(cuMemcpyDtoDAsync_v2) X(cuMemsetD32Async) X(cuStreamCreate)                  \
-                        X(cuStreamDestroy_v2) X(cuStreamSynchronize) X(cuStreamQuery)              \
-                            X(cuStreamWaitEvent) X(cuStreamBeginCapture_v2) X(cuStreamEndCapture)  \
-                                X(cuEventCreate) X(cuEventDestroy_v2) X(cuEventRecord) X(          \
-                                    cuEventSynchronize) X(cuLibraryLoadData) X(cuLibraryGetKernel) \
-                                    X(cuKernelGetFunction) X(cuFuncSetAttribute)                   \
-                                        X(cuLaunchKernelEx) X(cuLaunchKernel)                      \
-                                            X(cuLaunchCooperativeKernel) X(cuGraphCreate)          \
-                                                X(cuGraphDestroy) X(cuGraphAddKernelNode_v2)       \
-                                                    X(cuGraphInstantiateWithFlags)                 \
-                                                        X(cuGraphExecKernelNodeSetParams_v2)       \
-                                                            X(cuGraphLaunch) X(cuGraphExecDestroy) \
-                                                                X(cuGraphGetNodes)
+#define DRIVER_FUNCTIONS(X)                                                                      \
+    X(cuInit)                                                                                    \
+    X(cuDriverGetVersion)                                                                        \
+    X(cuDeviceGetCount)                                                                          \
+    X(cuDeviceGet) X(cuDeviceGetAttribute) X(cuDevicePrimaryCtxRetain) X(cuCtxSetCurrent)        \
+        X(cuCtxSynchronize) X(cuGetErrorName) X(cuMemAlloc_v2) X(cuMemFree_v2) X(cuMemHostAlloc) \
+            X(cuMemFreeHost) X(cuMemGetInfo_v2) X(cuMemcpyHtoD_v2) X(cuMemcpyDtoH_v2)            \
+                X(cuMemcpyHtoDAsync_v2) X(cuMemcpyDtoHAsync_v2) X(cuMemcpyDtoDAsync_v2)          \
+                    X(cuMemsetD32Async) X(cuStreamCreate) X(cuStreamDestroy_v2)                  \
+                        X(cuStreamSynchronize) X(cuStreamQuery) X(cuStreamWaitEvent)             \
+                            X(cuStreamBeginCapture_v2) X(cuStreamEndCapture) X(cuEventCreate)    \
+                                X(cuEventDestroy_v2) X(cuEventRecord) X(cuEventSynchronize)      \
+                                    X(cuLibraryLoadData) X(cuLibraryGetKernel)                   \
+                                        X(cuKernelGetFunction) X(cuFuncSetAttribute)             \
+                                            X(cuLaunchKernelEx) X(cuLaunchKernel)                \
+                                                X(cuLaunchCooperativeKernel) X(cuGraphCreate)    \
+                                                    X(cuGraphDestroy) X(cuGraphAddKernelNode_v2) \
+                                                        X(cuGraphInstantiateWithFlags)           \
+                                                            X(cuGraphExecKernelNodeSetParams_v2) \
+                                                                X(cuGraphLaunch)                 \
+                                                                    X(cuGraphExecDestroy)        \
+                                                                        X(cuGraphGetNodes)
 
 struct DriverLibrary {
     // A fresh copy of the library has a state of its own.
