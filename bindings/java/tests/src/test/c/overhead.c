@@ -1,12 +1,13 @@
 // The loop that OverheadTest times, in C: many answers are computed until their queues hold them
-// whole, then the queues are emptied against the clock. Prints the median nanoseconds an event.
+// whole, then the queues are emptied against the clock. Prints the median nanoseconds an event, what
+// was read, and the bytes of memory of an open stream that is waited for.
 #include <fathom/fathom.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { kStreams = 32, kRounds = 9, kWarmRounds = 2, kTokens = 48 };
+enum { kOpen = 2000, kStreams = 32, kRounds = 9, kWarmRounds = 2, kTokens = 48 };
 
 static double now_ns(void) {
     struct timespec time;
@@ -26,6 +27,35 @@ static void ok(int32_t status) {
     exit(1);
 }
 
+static long resident_bytes(void) {
+    long pages = 0;
+    FILE* file = fopen("/proc/self/statm", "r");
+    if (file == NULL || fscanf(file, "%*d %ld", &pages) != 1) exit(1);
+    fclose(file);
+    return pages * 4096;
+}
+
+static long bytes_of_open_stream(fathom_model* model, const fathom_prompt* prompt) {
+    static fathom_session* sessions[kOpen];
+    static fathom_stream* streams[kOpen];
+    fathom_session_options options = {sizeof options, 0, 64};
+    long before;
+    long bytes;
+    int64_t handle;
+    for (int i = 0; i < kOpen; ++i) ok(fathom_session_create(model, &options, &sessions[i], NULL));
+    before = resident_bytes();
+    for (int i = 0; i < kOpen; ++i) {
+        ok(fathom_session_generate(sessions[i], prompt, NULL, &streams[i], NULL));
+        ok(fathom_stream_notify_handle(streams[i], &handle, NULL));
+    }
+    bytes = (resident_bytes() - before) / kOpen;
+    for (int i = 0; i < kOpen; ++i) {
+        fathom_stream_release(streams[i]);
+        fathom_session_release(sessions[i]);
+    }
+    return bytes;
+}
+
 int main(int argc, char** argv) {
     fathom_engine_options options = {sizeof options};
     fathom_source source = {sizeof source};
@@ -35,6 +65,7 @@ int main(int argc, char** argv) {
     static double samples[kStreams * kRounds];
     size_t n_samples = 0;
     unsigned long read = 0;
+    long bytes;
     fathom_engine* engine;
     fathom_model* model;
     fathom_tokenizer* tokenizer;
@@ -54,6 +85,7 @@ int main(int argc, char** argv) {
     message.text = "What is 12 + 34?";
     message.text_bytes = strlen(message.text);
     ok(fathom_prompt_add_message(prompt, &message, NULL));
+    bytes = bytes_of_open_stream(model, prompt);
     for (int i = 0; i < kStreams; ++i) ok(fathom_session_create(model, NULL, &sessions[i], NULL));
     how.max_tokens = kTokens;
     how.flags = FATHOM_GENERATE_IGNORE_EOS;
@@ -77,6 +109,6 @@ int main(int argc, char** argv) {
         }
     }
     qsort(samples, n_samples, sizeof samples[0], compare);
-    printf("%.1f %lu\n", samples[n_samples / 2], read);
+    printf("%.1f %lu %ld\n", samples[n_samples / 2], read, bytes);
     return 0;
 }
