@@ -216,15 +216,15 @@ void Regex::fail_match(int32_t code, size_t offset, const WorkClock& clock) cons
     if (code == PCRE2_ERROR_NOMEMORY) {
         fail(Status::kNoMemory, "tokenizer pattern '", printable(pattern_), "': out of memory");
     }
-    std::string reason = concat("found code ", code);
-    if (code == PCRE2_ERROR_CALLOUT) {
-        reason = concat("found a search of more than ", clock.limit().count(), " ms");
+    std::string_view reason = "found an error";
+    switch (code) {
+        case PCRE2_ERROR_CALLOUT: reason = "found a search of more time than allowed"; break;
+        case PCRE2_ERROR_MATCHLIMIT: reason = "found more steps than the limit of 2^25"; break;
+        case PCRE2_ERROR_DEPTHLIMIT: reason = "found deeper nesting than the limit of 2^25"; break;
+        case PCRE2_ERROR_HEAPLIMIT: reason = "found more memory than the limit of 64 MiB"; break;
     }
-    if (code == PCRE2_ERROR_MATCHLIMIT) reason = "found more steps than the limit of 2^25";
-    if (code == PCRE2_ERROR_DEPTHLIMIT) reason = "found deeper nesting than the limit of 2^25";
-    if (code == PCRE2_ERROR_HEAPLIMIT) reason = "found more memory than the limit of 64 MiB";
     fail(Status::kInvalidArgument, "tokenizer pattern '", printable(pattern_), "': text offset ",
-         offset, ": ", reason);
+         offset, ": ", reason, " (code ", code, ", time allowed ", clock.limit().count(), " ms)");
 }
 
 /// Looks for one match after another in one text. PCRE2 counts steps, and per position only; a step
