@@ -145,6 +145,16 @@ std::vector<int32_t> ids_of(fathom::Stream& stream) {
     return ids;
 }
 
+/// What is said of options that no engine can have.
+std::string refusal(const fathom_engine_options& options) {
+    try {
+        abi::engine_options_of(&options);
+    } catch (const Error& error) {
+        return error.message();
+    }
+    return "";
+}
+
 }  // namespace
 
 TEST_CASE("abi options: every field of an engine's reaches the engine", "[abi]") {
@@ -166,19 +176,22 @@ TEST_CASE("abi options: every field of an engine's reaches the engine", "[abi]")
          {"driver_folder", "/driver",
           [](Options& o) { o.driver_folder = "/driver/of", o.driver_folder_bytes = 7; }}},
         abi::engine_options_of);
+}
+
+TEST_CASE("abi options: the device is the one that was asked for, or none", "[abi]") {
     fathom_engine_options cpu = sized<fathom_engine_options>();
     cpu.device = FATHOM_DEVICE_CPU;
     CHECK(fields_of(abi::engine_options_of(&cpu)) == fields_of(abi::engine_options_of(nullptr)));
+    cpu.device_index = 1;
+    CHECK(refusal(cpu).find("device_index: found 1, wanted 0 to 0") != std::string::npos);
     fathom_engine_options cuda = sized<fathom_engine_options>();
     cuda.device = FATHOM_DEVICE_CUDA;
+    cuda.device_index = 1024;
+    CHECK(refusal(cuda).find("device_index: found 1024") != std::string::npos);
+    cuda.device_index = 1023;
     cuda.plugin_folder = "/no/plugin/here/or/there";
     cuda.plugin_folder_bytes = 15;
-    std::string message;
-    try {
-        abi::engine_options_of(&cuda);
-    } catch (const Error& error) {
-        message = error.message();
-    }
+    const std::string message = refusal(cuda);
     CHECK(message.find("/no/plugin/here") != std::string::npos);
     CHECK(message.find("/no/plugin/here/or") == std::string::npos);
 }
