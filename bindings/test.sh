@@ -50,6 +50,6 @@ check "the raw layers" python3 bindings/generate/generate.py --check
 check "the conformance script in C" bash bindings/conformance/run.sh c
 sanitize="-g -fsanitize=address,undefined -fno-sanitize-recover=all"
 check "the same with sanitizers" env CFLAGS="$sanitize" bash bindings/conformance/run.sh c
-check "the chat in C" python3 examples/c-chat/test_chat.py
+units examples/c-chat
 echo "bindings: $passed passed, $failed failed"
 [ $failed = 0 ]

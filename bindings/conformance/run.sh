@@ -3,6 +3,7 @@
 #
 #   bash bindings/conformance/run.sh                  c, go, rust, java in all their variants
 #   bash bindings/conformance/run.sh c go-cgo java    some languages or variants
+#   bash bindings/conformance/run.sh --available      all whose tools are on this machine
 #
 # FATHOM_LIBRARY names the library (default: build/release/lib/libfathom.so.1). A language other
 # than C brings bindings/LANGUAGE/conformance.sh, called as 'conformance.sh VARIANT MODEL FOLDERS'
@@ -17,7 +18,7 @@ work=$(realpath -m "${FATHOM_BINDINGS_BUILD:-build/bindings}")/conformance
 model=$PWD/examples/demo-model/model
 folders=$PWD/$here/folders
 variants="c go-cgo go-purego rust-runtime java-ffm java-jni"
-passed=0 failed=0
+passed=0 failed=0 skipped=0
 
 if [ ! -e "$library" ]; then
     echo "conformance: no library at $library; build it (bash tests/run.sh --quick) or set" \
@@ -43,6 +44,21 @@ program() { # program VARIANT: prints the log
         echo "bindings/$language/conformance.sh is missing" >&2
         return 1
     fi
+}
+
+# Java's files say 'JAVA_VERSION="25.0.1"'.
+has_new_java() {
+    [ -n "$(grep -Ehs '^JAVA_VERSION="(2[2-9]|[3-9][0-9])' "${JAVA_HOME:-/none}/release" \
+        /usr/lib/jvm/*/release)" ]
+}
+
+tools_of() { # tools_of VARIANT: whether this machine can build and run it
+    case $1 in
+        go-*) command -v go ;;
+        rust-*) command -v cargo ;;
+        java-jni) command -v mvn ;;
+        java-ffm) command -v mvn && has_new_java ;;
+    esac >/dev/null
 }
 
 run() { # run VARIANT: 0 when log and functions are as wanted
@@ -77,6 +93,11 @@ run() { # run VARIANT: 0 when log and functions are as wanted
         "$(sed 's/^trace: //' "$work/$variant.trace")"
 }
 
+available=""
+if [ "${1:-}" = --available ]; then
+    available=1
+    shift
+fi
 wanted=""
 for name in ${*:-$variants}; do
     matching=""
@@ -91,7 +112,14 @@ for name in ${*:-$variants}; do
 done
 case " $wanted " in *" c "*) build_c || exit 1 ;; esac
 for variant in $wanted; do
+    if [ -n "$available" ] && ! tools_of "$variant"; then
+        echo "$variant: skipped, this machine lacks its tools"
+        skipped=$((skipped + 1))
+        continue
+    fi
     if run "$variant"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 done
-echo "conformance: $passed passed, $failed failed"
+line="conformance: $passed passed, $failed failed"
+[ $skipped = 0 ] || line="$line, $skipped skipped"
+echo "$line"
 [ $failed = 0 ]
