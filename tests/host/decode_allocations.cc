@@ -10,7 +10,7 @@ using namespace library;
 // Breaks when a token costs the host's allocator anything: by the step, by the wait for it, by
 // reading it, or by finding that there is none yet.
 TEST_CASE("host no allocation for a token", "[host]") {
-    if (!refusals::available()) SKIP("the sanitizer has the allocator");
+    if (!refusals::available()) SKIP("ThreadSanitizer has the allocator");
     fathom_engine_options options = sized<fathom_engine_options>();
     options.mode = FATHOM_MODE_MANUAL;
     const Engine engine = new_engine(options);

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 // A system that refuses: this test program puts itself between the library and malloc, mmap and
-// pthread_create. Not available under a sanitizer, which does the same.
+// pthread_create. Not available under ThreadSanitizer, which does the same.
 namespace refusals {
 
 bool available();

@@ -50,14 +50,14 @@ void refuse_at_every(const std::string& folder, int64_t step, bool all_after) {
 // Breaks when one refused allocation, anywhere on the way from folder to answer, crashes, hangs or
 // leaks instead of failing one call.
 TEST_CASE("host memory refused at every point", "[host][hostile]") {
-    if (!refusals::available()) SKIP("a sanitizer owns malloc");
+    if (!refusals::available()) SKIP("ThreadSanitizer owns malloc");
     SECTION("once") { refuse_at_every(fixture("v3-f32"), 1, false); }
     SECTION("from there on") { refuse_at_every(fixture("v3-f32"), 3, true); }
 }
 
 // Breaks as the one before, in the tokenizer and its text, which the small fixtures do not have.
 TEST_CASE("host memory refused in a model with a tokenizer", "[host][hostile]") {
-    if (!refusals::available()) SKIP("a sanitizer owns malloc");
+    if (!refusals::available()) SKIP("ThreadSanitizer owns malloc");
     refuse_at_every(demo_model(), 101, false);
     refuse_at_every(demo_model(), 499, true);
 }
@@ -65,7 +65,7 @@ TEST_CASE("host memory refused in a model with a tokenizer", "[host][hostile]") 
 // Breaks when a container that allows few threads ends the host instead of making a smaller pool,
 // or an engine without its one necessary thread is more than an error.
 TEST_CASE("host threads refused", "[host][hostile]") {
-    if (!refusals::available()) SKIP("a sanitizer owns pthread_create");
+    if (!refusals::available()) SKIP("ThreadSanitizer owns pthread_create");
     std::vector<int32_t> usual;
     REQUIRE(host::whole_life(fixture("v3-f32"), 6, &usual) == FATHOM_OK);
     for (const bool all_after : {false, true}) {
