@@ -55,7 +55,8 @@ void run_copy(Warp& warp, const Instruction& instruction, uint32_t mask) {
         copy.from[lane] = from.address[lane];
         copy.group[lane] = warp.committed[lane];
         if (warp.launch->settings.check) {
-            warp.block->shadow.start_copy(warp, instruction, copy.to[lane], instruction.bytes);
+            warp.block->shadow.start_copy(warp, instruction, copy.to[lane], instruction.bytes,
+                                          lane);
         }
     });
     warp.copies.push_back(copy);

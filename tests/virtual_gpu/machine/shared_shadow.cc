@@ -9,7 +9,8 @@ namespace virtual_gpu {
 
 void SharedShadow::resize(uint32_t bytes, uint32_t n_warps) {
     n_warps_ = n_warps;
-    cells_.assign(bytes / 4 + 4, Cell{});
+    cells_.assign(bytes / 4 + 8, Cell{});
+    is_whole_.assign(bytes / 16 + 2, 1);
     readers_.clear();
     free_rows_.clear();
 }
@@ -114,70 +115,134 @@ void SharedShadow::check_write_before(Warp& warp, const Instruction& instruction
     }
 }
 
+// Splits a piece of 16 bytes into its cells, which then have lives of their own.
+void SharedShadow::split(size_t piece) {
+    Cell* cells = &cells_[piece * 4];
+    for (int i = 1; i < 4; i++) {
+        cells[i] = cells[0];
+        if (cells[0].read_warp == kManyReaders) {
+            const uint32_t row = new_row();
+            std::copy_n(readers_.begin() + static_cast<long>(cells[0].read_clock * n_warps_),
+                        n_warps_, readers_.begin() + static_cast<long>(row * n_warps_));
+            cells[i].read_clock = row;
+        }
+    }
+    is_whole_[piece] = 0;
+}
+
+// Calls f(cell, place, bytes touched) for the cells of a range, and once for a whole piece.
+// 'makes_whole': after it the cells of a piece that it covers are equal.
+template <class F>
+void SharedShadow::visit(uint32_t offset, uint32_t bytes, bool makes_whole, F f) {
+    const uint32_t end = offset + bytes;
+    for (uint32_t piece = offset / 16; piece * 16 < end; piece++) {
+        Cell* cells = &cells_[size_t{piece} * 4];
+        const uint32_t at = piece * 16;
+        if (offset <= at && at + 16 <= end) {
+            if (is_whole_[piece] != 0) {
+                f(cells[0], at, uint8_t{15});
+                continue;
+            }
+            for (uint32_t i = 0; i < 4; i++) {
+                f(cells[i], at + 4 * i, uint8_t{15});
+            }
+            is_whole_[piece] = makes_whole;
+            continue;
+        }
+        if (is_whole_[piece] != 0) {
+            split(piece);
+        }
+        for (uint32_t i = 0; i < 4; i++) {
+            const uint32_t from = std::max(offset, at + 4 * i);
+            const uint32_t to = std::min(end, at + 4 * i + 4);
+            if (from < to) {
+                const uint32_t touched = (1u << (to - at - 4 * i)) - (1u << (from - at - 4 * i));
+                f(cells[i], at + 4 * i, static_cast<uint8_t>(touched));
+            }
+        }
+    }
+}
+
 void SharedShadow::access(Warp& warp, const Instruction& instruction, uint32_t offset,
                           uint32_t bytes, int lane, AccessKind kind) {
     const uint32_t now = warp.clock.now;
-    const uint32_t end = offset + bytes;
-    for (size_t index = offset / 4; index <= (end - 1) / 4; index++) {
-        Cell& cell = cells_[index];
-        const uint32_t from = std::max<uint32_t>(offset, index * 4) - index * 4;
-        const uint32_t to = std::min<uint32_t>(end, index * 4 + 4) - index * 4;
-        const uint8_t touched = static_cast<uint8_t>((1 << to) - (1 << from));
+    const auto pc = static_cast<uint32_t>(pc_of(warp, instruction));
+    visit(offset, bytes, kind != AccessKind::kRead, [&](Cell& cell, uint32_t at, uint8_t touched) {
         const bool is_own = cell.write_warp == warp.index;
         const bool is_quiet =
             cell.copy_pc == 0 && (is_own ? cell.write_clock != now || cell.write_lane == lane
                                          : warp.clock.follows(cell.write_warp, cell.write_clock));
         if (!is_quiet) {
-            check_write_before(warp, instruction, cell, index * 4, lane, kind, touched);
+            check_write_before(warp, instruction, cell, at, lane, kind, touched);
         }
         if (kind == AccessKind::kRead) {
             note_read(warp, &cell, {warp.index, now});
-            cell.read_pc = static_cast<uint32_t>(pc_of(warp, instruction));
-            continue;
+            cell.read_pc = pc;
+            return;
         }
-        check_reads(warp, instruction, cell, static_cast<uint32_t>(index * 4), lane);
+        check_reads(warp, instruction, cell, at, lane);
         const bool is_more = is_own && cell.write_clock == now;
         cell.write_bytes = is_more ? cell.write_bytes | touched : touched;
         cell.write_clock = now;
         cell.write_warp = static_cast<uint8_t>(warp.index);
         cell.write_lane = static_cast<uint8_t>(lane);
-        cell.write_pc = static_cast<uint32_t>(pc_of(warp, instruction));
+        cell.write_pc = pc;
+        cell.copy_pc = 0;
         forget_reads(&cell);
         cell.read_warp = static_cast<uint8_t>(warp.index);
-    }
+    });
 }
 
-void SharedShadow::start_copy(const Warp& warp, const Instruction& instruction, uint32_t offset,
-                              uint32_t bytes) {
-    for (size_t index = offset / 4; index < (offset + bytes) / 4; index++) {
-        cells_[index].copy_pc = static_cast<uint32_t>(pc_of(warp, instruction) + 1);
-    }
+void SharedShadow::start_copy(Warp& warp, const Instruction& instruction, uint32_t offset,
+                              uint32_t bytes, int lane) {
+    const auto pc = static_cast<uint32_t>(pc_of(warp, instruction));
+    visit(offset, bytes, true, [&](Cell& cell, uint32_t at, uint8_t touched) {
+        const bool is_own = cell.write_warp == warp.index;
+        const bool is_quiet =
+            cell.copy_pc == 0 &&
+            (is_own ? cell.write_clock != warp.clock.now || cell.write_lane == lane
+                    : warp.clock.follows(cell.write_warp, cell.write_clock));
+        if (!is_quiet) {
+            check_write_before(warp, instruction, cell, at, lane, AccessKind::kWrite, touched);
+        }
+        check_reads(warp, instruction, cell, at, lane);
+        forget_reads(&cell);
+        cell.read_warp = static_cast<uint8_t>(warp.index);
+        cell.copy_pc = pc + 1;
+    });
+}
+
+void SharedShadow::finish(const Instruction& instruction, const Warp& warp, uint32_t offset,
+                          uint32_t bytes, AgentTime time, int lane) {
+    const auto pc = static_cast<uint32_t>(pc_of(warp, instruction));
+    visit(offset, bytes, false, [&](Cell& cell, uint32_t, uint8_t) {
+        cell.copy_pc = 0;
+        cell.write_clock = time.clock;
+        cell.write_warp = static_cast<uint8_t>(time.agent);
+        cell.write_lane = static_cast<uint8_t>(lane);
+        cell.write_bytes = 15;
+        cell.write_pc = pc;
+    });
 }
 
 void SharedShadow::finish_copy(const Warp& warp, const Instruction& instruction, uint32_t offset,
                                uint32_t bytes, int lane) {
-    for (size_t index = offset / 4; index < (offset + bytes) / 4; index++) {
-        Cell& cell = cells_[index];
-        cell.copy_pc = 0;
-        cell.write_clock = warp.clock.now;
-        cell.write_warp = static_cast<uint8_t>(warp.index);
-        cell.write_lane = static_cast<uint8_t>(lane);
-        cell.write_bytes = 15;
-        cell.write_pc = static_cast<uint32_t>(pc_of(warp, instruction));
-    }
+    finish(instruction, warp, offset, bytes, {warp.index, warp.clock.now}, lane);
+}
+
+void SharedShadow::finish_async_write(const Warp& warp, const Instruction& instruction,
+                                      uint32_t offset, uint32_t bytes, AgentTime time) {
+    finish(instruction, warp, offset, bytes, time, 0);
 }
 
 void SharedShadow::forget_copy(uint32_t offset, uint32_t bytes) {
-    for (size_t index = offset / 4; index < (offset + bytes) / 4; index++) {
-        cells_[index].copy_pc = 0;
-    }
+    visit(offset, bytes, false, [](Cell& cell, uint32_t, uint8_t) { cell.copy_pc = 0; });
 }
 
 void SharedShadow::async_read(Warp& warp, const Instruction& instruction, uint32_t offset,
                               uint32_t bytes, AgentTime time) {
-    for (size_t index = offset / 4; index < (offset + bytes + 3) / 4; index++) {
-        Cell& cell = cells_[index];
-        const auto at = static_cast<uint32_t>(index * 4);
+    const auto pc = static_cast<uint32_t>(pc_of(warp, instruction));
+    visit(offset, bytes, false, [&](Cell& cell, uint32_t at, uint8_t) {
         const bool is_own = cell.write_warp == warp.index;
         if (cell.copy_pc != 0 ||
             !(is_own || warp.clock.follows(cell.write_warp, cell.write_clock))) {
@@ -190,15 +255,14 @@ void SharedShadow::async_read(Warp& warp, const Instruction& instruction, uint32
                        where(warp, cell.write_pc) + " has no fence.proxy.async after it");
         }
         note_read(warp, &cell, time);
-        cell.read_pc = static_cast<uint32_t>(pc_of(warp, instruction));
-    }
+        cell.read_pc = pc;
+    });
 }
 
 void SharedShadow::start_async_write(Warp& warp, const Instruction& instruction, uint32_t offset,
                                      uint32_t bytes) {
-    for (size_t index = offset / 4; index < (offset + bytes + 3) / 4; index++) {
-        Cell& cell = cells_[index];
-        const auto at = static_cast<uint32_t>(index * 4);
+    const auto pc = static_cast<uint32_t>(pc_of(warp, instruction));
+    visit(offset, bytes, true, [&](Cell& cell, uint32_t at, uint8_t) {
         const bool is_own = cell.write_warp == warp.index;
         if (cell.copy_pc != 0 ||
             !(is_own || warp.clock.follows(cell.write_warp, cell.write_clock))) {
@@ -207,21 +271,8 @@ void SharedShadow::start_async_write(Warp& warp, const Instruction& instruction,
         check_reads(warp, instruction, cell, at, 0);
         forget_reads(&cell);
         cell.read_warp = static_cast<uint8_t>(warp.index);
-        cell.copy_pc = static_cast<uint32_t>(pc_of(warp, instruction) + 1);
-    }
-}
-
-void SharedShadow::finish_async_write(const Warp& warp, const Instruction& instruction,
-                                      uint32_t offset, uint32_t bytes, AgentTime time) {
-    for (size_t index = offset / 4; index < (offset + bytes + 3) / 4; index++) {
-        Cell& cell = cells_[index];
-        cell.copy_pc = 0;
-        cell.write_clock = time.clock;
-        cell.write_warp = static_cast<uint8_t>(time.agent);
-        cell.write_lane = 0;
-        cell.write_bytes = 15;
-        cell.write_pc = static_cast<uint32_t>(pc_of(warp, instruction));
-    }
+        cell.copy_pc = pc + 1;
+    });
 }
 
 }  // namespace virtual_gpu

@@ -19,9 +19,9 @@ struct AgentTime {
     uint32_t clock;
 };
 
-// For every 4 bytes: who wrote last, who read since then, and whether a cp.async is on its way
-// there (after FastTrack, Flanagan and Freund 2009). One reader is kept in the cell; when several
-// warps read without an order between them, each gets an entry of its own.
+// For every 4 bytes, or 16 that are touched together: who wrote last, who read since then, and
+// whether a copy is on its way there (after FastTrack, Flanagan and Freund 2009). One reader is kept
+// in the cell; when several warps read without an order between them, each gets an entry of its own.
 class SharedShadow {
 public:
     // 'n_warps': entries of the clocks, agents included.
@@ -32,8 +32,8 @@ public:
                 int lane, AccessKind kind);
 
     // The copy that cp.async started is on its way, or has arrived.
-    void start_copy(const Warp& warp, const Instruction& instruction, uint32_t offset,
-                    uint32_t bytes);
+    void start_copy(Warp& warp, const Instruction& instruction, uint32_t offset, uint32_t bytes,
+                    int lane);
     void finish_copy(const Warp& warp, const Instruction& instruction, uint32_t offset,
                      uint32_t bytes, int lane);
     void forget_copy(uint32_t offset, uint32_t bytes);
@@ -73,10 +73,19 @@ private:
     void check_write_before(Warp& warp, const Instruction& instruction, const Cell& cell,
                             uint32_t offset, int lane, AccessKind kind, uint8_t touched);
 
+    template <class F>
+    void visit(uint32_t offset, uint32_t bytes, bool makes_whole, F f);
+    void split(size_t piece);
+    void finish(const Instruction& instruction, const Warp& warp, uint32_t offset, uint32_t bytes,
+                AgentTime time, int lane);
+
     static std::string writer_of(const Warp& warp, const Cell& cell);
     uint32_t new_row();
 
     std::vector<Cell> cells_;
+    // For each 16 bytes: the first of the four cells stands for all, as long as they are touched
+    // together. Tiles for tensor cores always are.
+    std::vector<uint8_t> is_whole_;
     // Rows of n_warps_ clocks of last reads; with kManyReaders, read_clock is the row's number.
     std::vector<uint32_t> readers_;
     std::vector<uint32_t> free_rows_;
