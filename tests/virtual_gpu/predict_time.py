@@ -5,8 +5,8 @@
 
 For each section: the largest of what device memory must deliver, the shared memory's wavefronts,
 the tensor cores' products and the issue slots, over all 132 multiprocessors as if work were spread
-evenly, plus a microsecond a kernel that depends on the one before. A lower bound: stalls, caches and
-occupancy are not in it.
+evenly, plus a microsecond a kernel that depends on the one before. A lower bound: stalls, caches
+and occupancy are not in it.
 """
 import argparse
 import json

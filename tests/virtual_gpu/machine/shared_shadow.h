@@ -20,8 +20,8 @@ struct AgentTime {
 };
 
 // For every 4 bytes, or 16 that are touched together: who wrote last, who read since then, and
-// whether a copy is on its way there (after FastTrack, Flanagan and Freund 2009). One reader is kept
-// in the cell; when several warps read without an order between them, each gets an entry of its own.
+// whether a copy is on its way there (after FastTrack, Flanagan and Freund 2009). One reader is
+// kept in the cell; when several warps read without an order between them, each gets an entry.
 class SharedShadow {
 public:
     // 'n_warps': entries of the clocks, agents included.
