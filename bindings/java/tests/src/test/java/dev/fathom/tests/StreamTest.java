@@ -138,6 +138,30 @@ class StreamTest {
         }
     }
 
+    // If this fails, a reader that sleeps cannot be interrupted.
+    @Test
+    void interruptWakesTheReader() throws InterruptedException {
+        try (Demo manual = Demo.manual();
+                Session session = manual.model.newSession();
+                EventStream stream = manual.endless(session)) {
+            AtomicReference<Throwable> caught = new AtomicReference<>();
+            Thread reader = new Thread(() -> {
+                try {
+                    stream.next();
+                } catch (FathomException failure) {
+                    caught.set(failure);
+                }
+            });
+            reader.start();
+            Demo.await("the reader to sleep", () -> reader.getState() == Thread.State.WAITING);
+            reader.interrupt();
+            reader.join();
+            assertEquals(Status.CANCELLED, ((FathomException) caught.get()).status());
+            manual.engine.step(Duration.ZERO);
+            assertFalse(session.describe().running());
+        }
+    }
+
     // If this fails, closing a stream leaves its reader asleep for ever.
     @Test
     void closingWakesTheReader() throws Exception {
