@@ -1,6 +1,6 @@
 // The loop that OverheadTest times, in C: many answers are computed until their queues hold them
-// whole, then the queues are emptied against the clock. Prints the median nanoseconds an event, what
-// was read, and the bytes of memory of an open stream that is waited for.
+// whole, then the queues are emptied against the clock. Prints the median nanoseconds an event,
+// what was read, and the bytes of memory of an open stream that is waited for.
 #include <fathom/fathom.h>
 #include <stdio.h>
 #include <stdlib.h>
