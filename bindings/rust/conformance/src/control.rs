@@ -76,7 +76,7 @@ fn session_released(here: &World, prompt: &Prompt) {
 }
 
 /// A struct of the raw layer with its size set, as the library does it for those who cannot.
-fn sized<T: Default>() -> T {
+pub(crate) fn sized<T: Default>() -> T {
     let mut structure = T::default();
     let size = u32::try_from(size_of::<T>()).expect("small");
     // SAFETY: every struct that is given here begins with its size, a `u32`.

@@ -7,6 +7,7 @@
 
 mod chat;
 mod control;
+mod later;
 mod library;
 mod log;
 
@@ -97,6 +98,8 @@ fn run(at: &Paths) -> Result<()> {
     control::shutdown(at)?;
     control::release_order(at)?;
     control::nothing();
+    later::engine_devices(at);
+    later::released(at)?;
     Ok(())
 }
 

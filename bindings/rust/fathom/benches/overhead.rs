@@ -112,20 +112,39 @@ impl Rust {
         Ok((start.elapsed(), counts))
     }
 
-    /// Bytes of the heap that a stream takes that is open and has not been read.
-    fn bytes_per_stream(&self) -> fathom::Result<usize> {
+    /// Bytes of the heap that a stream takes that is open and has not been read: by the C
+    /// interface, and by this crate.
+    fn bytes_per_stream(&self) -> fathom::Result<[usize; 2]> {
         const N: usize = 100;
-        let open = || self.model.session(&SessionOptions::default());
-        let mut sessions = (0..N).map(|_| open()).collect::<fathom::Result<Vec<_>>>()?;
+        let open = |_| self.model.session(&SessionOptions::default());
+        let mut sessions = (0..N).map(open).collect::<fathom::Result<Vec<_>>>()?;
+        let api = sys::library()?;
+        // What a session keeps from its first answer on is no part of the second.
+        for session in &mut sessions {
+            drop(session.generate(&self.prompt, &GenerateOptions::default())?);
+        }
+        let mut streams = Vec::with_capacity(N);
         let before = heap_bytes();
-        let options = GenerateOptions::default();
-        let streams = sessions
-            .iter_mut()
-            .map(|session| session.generate(&self.prompt, &options))
-            .collect::<fathom::Result<Vec<_>>>()?;
-        let after = heap_bytes();
-        drop(streams);
-        Ok((after - before) / N)
+        for session in &sessions {
+            let (mut stream, none) = (ptr::null_mut(), ptr::null_mut());
+            let (session, prompt) = (session.as_raw(), self.prompt.as_raw());
+            // SAFETY: session and prompt are live.
+            unsafe {
+                let stream = &raw mut stream;
+                api.fathom_session_generate(session, prompt, ptr::null(), stream, none)
+            };
+            streams.push(stream);
+        }
+        let c = heap_bytes() - before;
+        // SAFETY: each is released once, or is NULL.
+        streams.iter().for_each(|&stream| unsafe { api.fathom_stream_release(stream) });
+        let mut streams = Vec::with_capacity(N);
+        let before = heap_bytes();
+        for session in &mut sessions {
+            streams.push(session.generate(&self.prompt, &GenerateOptions::default())?);
+        }
+        let rust = heap_bytes() - before;
+        Ok([c / N, rust / N])
     }
 }
 
@@ -210,11 +229,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             break;
         }
     }
-    println!(
-        "open stream: {} bytes of heap; the value `Events` itself has {}",
-        rust.bytes_per_stream()?,
-        size_of::<Events>()
-    );
+    let [c, heap] = rust.bytes_per_stream()?;
+    let value = size_of::<Events>();
+    println!("bytes per open stream: C {c}, Rust {heap} and the {value} of the value itself");
     if above > BAR_NS {
         return Err(format!("the iterator misses its bar of {BAR_NS} ns on top of C").into());
     }

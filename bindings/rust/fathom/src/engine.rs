@@ -190,6 +190,16 @@ impl Engine {
     ///
     /// The function must not call back into this crate. A panic in it ends at the hook.
     ///
+    /// ```no_run
+    /// use fathom::{Engine, EngineOptions, LogLevel};
+    ///
+    /// let engine = Engine::with_log(&EngineOptions::default(), |level, text| match level {
+    ///     LogLevel::Warning => eprintln!("warning: {text}"),
+    ///     LogLevel::Info => eprintln!("{text}"),
+    /// })?;
+    /// # Ok::<(), fathom::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`new`](Self::new).
     pub fn with_log(

@@ -1,3 +1,7 @@
+//! An answer on its way: what every token passes through.
+
+#![expect(clippy::inline_always, reason = "measured: without it an event misses its bar")]
+
 use std::ffi::c_char;
 use std::fmt;
 use std::iter::FusedIterator;
@@ -26,7 +30,7 @@ impl Text {
     ///
     /// # Safety
     /// Unless it is NULL, `data` is valid for `bytes` bytes.
-    #[inline]
+    #[inline(always)]
     unsafe fn copy(data: *const c_char, bytes: u64) -> Self {
         // SAFETY: the caller's promise.
         let bytes = unsafe { raw::slice_of(data.cast::<u8>(), bytes) };
@@ -39,6 +43,7 @@ impl Text {
 
     /// The text.
     #[must_use]
+    #[inline]
     pub fn as_str(&self) -> &str {
         // SAFETY: `copy` has put UTF-8 there, and nothing else puts anything there.
         unsafe { str::from_utf8_unchecked(&self.0) }
@@ -48,6 +53,7 @@ impl Text {
 impl Deref for Text {
     type Target = str;
 
+    #[inline]
     fn deref(&self) -> &str {
         self.as_str()
     }
@@ -89,6 +95,7 @@ impl TokenIds {
 impl Deref for TokenIds {
     type Target = [i32];
 
+    #[inline]
     fn deref(&self) -> &[i32] {
         &self.0
     }
@@ -176,6 +183,7 @@ pub struct Event {
 impl Event {
     /// The piece of the answer that it brings, if it does.
     #[must_use]
+    #[inline]
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
             EventKind::Text(text) => Some(text.as_str()),
@@ -189,7 +197,7 @@ impl EventKind {
     ///
     /// # Safety
     /// The event was filled by the last call of `fathom_stream_next`.
-    #[inline]
+    #[inline(always)]
     unsafe fn copy(event: &sys::fathom_event) -> Result<Self> {
         // SAFETY: the caller's promise: pointers and counts belong together and are valid now.
         let text = || unsafe { Text::copy(event.text, event.text_bytes) };
@@ -294,9 +302,9 @@ impl Events {
         self.pull(raw::nanoseconds(timeout)).transpose()
     }
 
-    /// The path of every event. It makes its result in place: a copy of an event costs as much as
-    /// all the rest.
-    #[inline]
+    /// The path of every event. Inside of its caller the event stays in registers; a move of what
+    /// was only just written to memory would cost as much as all the rest.
+    #[inline(always)]
     fn pull(&mut self, timeout_ns: u64) -> Option<Result<Event>> {
         if self.ended {
             return None;
@@ -308,8 +316,8 @@ impl Events {
             let event = &raw mut self.event;
             (stream.fathom_stream_next)(stream.raw(), timeout_ns, event, ptr::null_mut())
         };
-        if let Some(kind) = ErrorKind::of_status(status) {
-            return Some(Err(self.failure(kind)));
+        if status != sys::FATHOM_OK {
+            return Some(Err(self.failure(status)));
         }
         // SAFETY: the call above filled it in.
         let kind = match unsafe { EventKind::copy(&self.event) } {
@@ -327,7 +335,8 @@ impl Events {
     }
 
     #[cold]
-    fn failure(&mut self, kind: ErrorKind) -> Error {
+    fn failure(&mut self, status: i32) -> Error {
+        let kind = ErrorKind::of_status(status).unwrap_or(ErrorKind::Internal);
         self.ended = kind != ErrorKind::Timeout;
         let message = match kind {
             ErrorKind::Timeout => "stream: no event came in time",
@@ -343,6 +352,16 @@ impl Events {
     }
 
     /// What cancels the answer from elsewhere, while somebody else waits for its events.
+    ///
+    /// ```no_run
+    /// # fn read(events: fathom::Events) -> fathom::Result<()> {
+    /// let canceller = events.canceller();
+    /// let reader = std::thread::spawn(move || events.into_text());
+    /// canceller.cancel();
+    /// println!("{}", reader.join().unwrap()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         Canceller { stream: Arc::downgrade(&self.stream) }
@@ -429,7 +448,7 @@ impl Events {
 impl Iterator for Events {
     type Item = Result<Event>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         self.pull(u64::MAX)
     }

@@ -117,7 +117,7 @@ impl Model {
     /// What loading a folder will take, from its headers alone.
     ///
     /// # Errors
-    /// What [`Engine::load`] would say of the same headers, so a plan for a folder that does not fit
+    /// What [`Engine::load`] would say of the same headers. The plan of a folder that does not fit
     /// into a memory budget is to be had without that budget.
     pub fn estimate(
         engine_options: &EngineOptions,

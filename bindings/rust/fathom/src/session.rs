@@ -148,6 +148,23 @@ impl Session {
     /// The events do not borrow the session, so they may go to another thread or task. While they
     /// run the session is busy; dropping them cancels.
     ///
+    /// ```no_run
+    /// # fn ask(session: &mut fathom::Session, prompt: &fathom::Prompt) -> fathom::Result<()> {
+    /// use fathom::{EventKind, GenerateOptions};
+    ///
+    /// let options = GenerateOptions { temperature: 0.6, seed: 7, ..Default::default() };
+    /// for event in session.generate(prompt, &options)? {
+    ///     match event?.kind {
+    ///         EventKind::Reasoning(piece) => eprint!("{piece}"),
+    ///         EventKind::Text(piece) => print!("{piece}"),
+    ///         EventKind::Done(finish) => println!("\n{finish:?}"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// An answer is running, the prompt does not fit, the dialect cannot render it, or an option is
     /// out of range.
