@@ -123,6 +123,9 @@ stage_rust() { needs cargo "Rust with cargo" && bash bindings/rust/test.sh; }
 
 stage_java() { needs mvn "JDK 17 and Maven" && bash bindings/java/test.sh; }
 
+# The same log in every language, and every function of the header called in each.
+stage_conformance() { bash bindings/conformance/run.sh --available; }
+
 needs() { # needs COMMAND WORDS
     command -v "$1" >/dev/null && return
     echo "skipped: needs $2"

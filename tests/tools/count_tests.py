@@ -8,7 +8,8 @@ import sys
 # What ctest puts before each line of a test's output.
 PREFIX = re.compile(r"^\d+: ", re.M)
 
-LAST_LINE = re.compile(r"^(?:bindings|go|rust|java): (\d+) passed, (\d+) failed", re.M)
+LAST_LINE = re.compile(r"^(?:bindings|conformance|go|rust|java): (\d+) passed, (\d+) failed"
+                       r"(?:, (\d+) skipped)?", re.M)
 
 
 def count(text):
@@ -29,9 +30,10 @@ def count(text):
         passed -= bad + parts.get("skipped", 0)
         failed += bad
         skipped += parts.get("skipped", 0)
-    for good, bad in LAST_LINE.findall(text):
+    for good, bad, left_out in LAST_LINE.findall(text):
         passed += int(good)
         failed += int(bad)
+        skipped += int(left_out or 0)
     return passed, failed, skipped
 
 
