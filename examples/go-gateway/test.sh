@@ -13,6 +13,7 @@ if ! command -v go >/dev/null; then
     echo "test.sh: there is no Go; install version 1.21 or later" >&2
     exit 2
 fi
+go mod download >&2 || exit 2
 if ! command -v chromedriver >/dev/null; then
     as_root=$([ "$(id -u)" = 0 ] || echo sudo)
     { $as_root apt-get update && $as_root apt-get install -y --no-install-recommends chromium \
