@@ -13,28 +13,21 @@
 #include <vector>
 
 // Functions that the tests call, with their plain names.
-#define DRIVER_FUNCTIONS(X)                                                                      \
-    X(cuInit)                                                                                    \
-    X(cuDriverGetVersion)                                                                        \
-    X(cuDeviceGetCount)                                                                          \
-    X(cuDeviceGet) X(cuDeviceGetAttribute) X(cuDevicePrimaryCtxRetain) X(cuCtxSetCurrent)        \
-        X(cuCtxSynchronize) X(cuGetErrorName) X(cuMemAlloc_v2) X(cuMemFree_v2) X(cuMemHostAlloc) \
-            X(cuMemFreeHost) X(cuMemGetInfo_v2) X(cuMemcpyHtoD_v2) X(cuMemcpyDtoH_v2)            \
-                X(cuMemcpyHtoDAsync_v2) X(cuMemcpyDtoHAsync_v2) X(cuMemcpyDtoDAsync_v2)          \
-                    X(cuMemsetD32Async) X(cuStreamCreate) X(cuStreamDestroy_v2)                  \
-                        X(cuStreamSynchronize) X(cuStreamQuery) X(cuStreamWaitEvent)             \
-                            X(cuStreamBeginCapture_v2) X(cuStreamEndCapture) X(cuEventCreate)    \
-                                X(cuEventDestroy_v2) X(cuEventRecord) X(cuEventSynchronize)      \
-                                    X(cuLibraryLoadData) X(cuLibraryGetKernel)                   \
-                                        X(cuKernelGetFunction) X(cuFuncSetAttribute)             \
-                                            X(cuLaunchKernelEx) X(cuLaunchKernel)                \
-                                                X(cuLaunchCooperativeKernel) X(cuGraphCreate)    \
-                                                    X(cuGraphDestroy) X(cuGraphAddKernelNode_v2) \
-                                                        X(cuGraphInstantiateWithFlags)           \
-                                                            X(cuGraphExecKernelNodeSetParams_v2) \
-                                                                X(cuGraphLaunch)                 \
-                                                                    X(cuGraphExecDestroy)        \
-                                                                        X(cuGraphGetNodes)
+// clang-format off
+#define DRIVER_FUNCTIONS(X) \
+    X(cuInit) X(cuDriverGetVersion) X(cuDeviceGetCount) X(cuDeviceGet) X(cuDeviceGetAttribute) \
+    X(cuDevicePrimaryCtxRetain) X(cuCtxSetCurrent) X(cuCtxSynchronize) X(cuGetErrorName) \
+    X(cuMemAlloc_v2) X(cuMemFree_v2) X(cuMemHostAlloc) X(cuMemFreeHost) X(cuMemGetInfo_v2) \
+    X(cuMemcpyHtoD_v2) X(cuMemcpyDtoH_v2) X(cuMemcpyHtoDAsync_v2) X(cuMemcpyDtoHAsync_v2) \
+    X(cuMemcpyDtoDAsync_v2) X(cuMemsetD32Async) X(cuStreamCreate) X(cuStreamDestroy_v2) \
+    X(cuStreamSynchronize) X(cuStreamQuery) X(cuStreamWaitEvent) X(cuStreamBeginCapture_v2) \
+    X(cuStreamEndCapture) X(cuEventCreate) X(cuEventDestroy_v2) X(cuEventRecord) \
+    X(cuEventSynchronize) X(cuLibraryLoadData) X(cuLibraryGetKernel) X(cuKernelGetFunction) \
+    X(cuFuncSetAttribute) X(cuLaunchKernelEx) X(cuLaunchKernel) X(cuLaunchCooperativeKernel) \
+    X(cuGraphCreate) X(cuGraphDestroy) X(cuGraphAddKernelNode_v2) X(cuGraphInstantiateWithFlags) \
+    X(cuGraphExecKernelNodeSetParams_v2) X(cuGraphLaunch) X(cuGraphExecDestroy) \
+    X(cuGraphGetNodes) X(cuTensorMapEncodeTiled)
+// clang-format on
 
 struct DriverLibrary {
     // A fresh copy of the library has a state of its own.
@@ -106,9 +99,12 @@ struct DriverFixture {
         d.reset();
     }
 
-    CUfunction function(const char* module, const char* name) {
-        const std::string ptx =
-            read_text(std::string(VIRTUAL_GPU_PTX_DIR "/") + module + ".80.ptx");
+    CUfunction function(const char* module, const char* name, const char* arch = ".80") {
+        return function_of(read_text(std::string(VIRTUAL_GPU_PTX_DIR "/") + module + arch + ".ptx"),
+                           name);
+    }
+
+    CUfunction function_of(const std::string& ptx, const char* name) {
         CUlibrary library = nullptr;
         CUkernel kernel = nullptr;
         CUfunction found = nullptr;
