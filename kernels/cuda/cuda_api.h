@@ -13,20 +13,23 @@ namespace fathom::cuda {
 
 // The names as programs write them: cuda.h turns some into names with a version suffix where they
 // are used, and cuGetProcAddress does the same where they are asked for.
-#define FATHOM_CUDA_FUNCTIONS(X)                                                                   \
-    X(cuInit)                                                                                      \
-    X(cuDriverGetVersion)                                                                          \
-    X(cuDeviceGetCount) X(cuDeviceGet) X(cuDeviceGetName) X(cuDeviceGetAttribute)                  \
-        X(cuGetErrorName) X(cuCtxSynchronize) X(cuModuleLoadData) X(cuModuleUnload)                \
-            X(cuModuleGetFunction) X(cuFuncSetAttribute) X(cuLaunchKernel) X(cuMemHostAlloc)       \
-                X(cuMemFreeHost) X(cuStreamCreate) X(cuStreamSynchronize) X(cuStreamEndCapture)    \
-                    X(cuGraphDestroy) X(cuGraphInstantiateWithFlags) X(cuGraphLaunch)              \
-                        X(cuGraphExecDestroy) X(cuGraphGetNodes) X(cuDeviceTotalMem)               \
-                            X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease)               \
-                                X(cuCtxPushCurrent) X(cuCtxPopCurrent) X(cuMemAlloc) X(cuMemFree)  \
-                                    X(cuMemcpyHtoD) X(cuMemcpyHtoDAsync) X(cuMemcpyDtoHAsync)      \
-                                        X(cuMemcpyDtoDAsync) X(cuMemsetD8Async) X(cuStreamDestroy) \
-                                            X(cuStreamBeginCapture)
+#define FATHOM_CUDA_FUNCTIONS(X)                                                               \
+    X(cuInit)                                                                                  \
+    X(cuDriverGetVersion)                                                                      \
+    X(cuDeviceGetCount)                                                                        \
+    X(cuDeviceGet)                                                                             \
+    X(cuDeviceGetName)                                                                         \
+    X(cuDeviceGetAttribute)                                                                    \
+    X(cuGetErrorName) X(cuCtxSynchronize) X(cuModuleLoadData) X(cuModuleUnload)                \
+        X(cuModuleGetFunction) X(cuFuncSetAttribute) X(cuLaunchKernel) X(cuMemHostAlloc)       \
+            X(cuMemFreeHost) X(cuStreamCreate) X(cuStreamSynchronize) X(cuStreamEndCapture)    \
+                X(cuGraphDestroy) X(cuGraphInstantiateWithFlags) X(cuGraphLaunch)              \
+                    X(cuGraphExecDestroy) X(cuGraphGetNodes) X(cuDeviceTotalMem)               \
+                        X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease)               \
+                            X(cuCtxPushCurrent) X(cuCtxPopCurrent) X(cuMemAlloc) X(cuMemFree)  \
+                                X(cuMemcpyHtoD) X(cuMemcpyHtoDAsync) X(cuMemcpyDtoHAsync)      \
+                                    X(cuMemcpyDtoDAsync) X(cuMemsetD8Async) X(cuStreamDestroy) \
+                                        X(cuStreamBeginCapture)
 
 /// Driver versions as the driver counts them: 1000 times the major one.
 inline constexpr int kDriverVersion = 13000;

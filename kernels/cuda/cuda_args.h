@@ -31,6 +31,11 @@ inline constexpr int kAttendHeads = 16;
 inline constexpr int kAttendThreads = 256;
 inline constexpr int kAttendTokens = 16;  // latent rows in one shared-memory tile; divides a page
 
+/// Tiles of a block, one computed and the others on their way. F32 pages, which no released model
+/// asks for, have tiles of twice the bytes.
+template <int kElementBytes>
+inline constexpr int kAttendStages = kElementBytes == 2 ? 3 : 2;
+
 /// Tokens of a part of a context of `n_tokens`.
 #ifdef __CUDACC__
 __device__
@@ -80,6 +85,12 @@ struct RmsNormArgs {
     float epsilon;
 };
 
+/// The norm that follows a kernel of one row, done by the last of its blocks.
+struct LastBlockNorm {
+    RmsNormArgs norm;
+    uint32_t* arrived;  // null: no norm here. Zero before and after
+};
+
 struct GatherArgs {
     const int32_t* row;  // [n_out]
     const float* in;     // [n_rows, width]
@@ -104,7 +115,8 @@ struct LinearPart {
 
 struct LinearArgs {
     LinearPart part[2];  // the second may have no blocks
-    const float* x;      // [n_rows, x_stride]
+    LastBlockNorm last;
+    const float* x;  // [n_rows, x_stride]
     int64_t x_stride;
     int32_t cols;
     int32_t n_rows;
@@ -194,6 +206,7 @@ struct FfnUpArgs {
 /// out = sum of the experts' products with their weights, in ascending order of the experts, then
 /// the shared one. `add` keeps what is in `out`, where types differ and two launches are needed.
 struct FfnDownArgs {
+    LastBlockNorm last;
     const MatrixView* down;
     MatrixView shared_down;
     GroupArgs group;

@@ -29,9 +29,10 @@ void check_supported(const Plan& plan, const Limits& limits) {
     most("experts a token", s.n_routed_experts > 0 ? s.top_k : 0, kMaxTopK);
     most("expert groups", s.n_routed_experts > 0 ? s.n_group : 0, kMaxGroups);
     most("rows of a batch", limits.max_rows, 65535);
-    if (s.kv_lora_rank % 2 != 0 || s.qk_nope % 2 != 0) {
+    if (s.kv_lora_rank % 2 != 0 || s.qk_nope % 2 != 0 || s.v_head % 2 != 0) {
         fail(Status::kUnsupported, "cuda backend: kv_lora_rank ", s.kv_lora_rank,
-             " and qk_nope_head_dim ", s.qk_nope, ", wanted even numbers");
+             ", qk_nope_head_dim ", s.qk_nope, " and v_head_dim ", s.v_head,
+             ", wanted even numbers");
     }
     for (int32_t i = 0; i < plan.n_calls; ++i) {
         const OpCall& call = plan.calls[i];

@@ -18,6 +18,7 @@ struct KernelTable {
     CUfunction mla_store;
     CUfunction attend;
     CUfunction route;
+    CUfunction gate_route[3];             // one row; F32, F16, BF16
     CUfunction linear[kTypes][4];         // 1, 2, 4, 8 inputs
     CUfunction linear_narrow[kTypes][2];  // 1, 4 inputs
     CUfunction ffn_up[kTypes][2];         // 1, 4 inputs
@@ -28,6 +29,7 @@ struct KernelTable {
     CUfunction ffn_tensor_up[kTypes];
     CUfunction ffn_tensor_down[kTypes];
 };
+uint32_t attend_shared_bytes(const ModelShape& shape, DType kv_dtype);
 KernelTable find_kernels(const CudaDevice& device, const ModelShape& shape, DType kv_dtype);
 
 /// A plan made ready to run on a device.
@@ -69,12 +71,15 @@ private:
     void rms_norm(const OpCall& call, int32_t n_rows);
     void gather(const OpCall& call);
     int32_t linear(int32_t index, int32_t n_rows);
+    const OpCall* norm_after(int32_t index, int32_t n_rows) const;
+    LastBlockNorm last_block(const OpCall& norm) const;
+    RmsNormArgs norm_args(const OpCall& call) const;
     void mla_store(const OpCall& call);
     void mla_attention(const OpCall& call);
     void attend_group(const OpCall& call, int32_t first, int32_t n_rows);
     void moe_route(const OpCall& call);
-    void moe_ffn(const OpCall& call);
-    void dense_ffn(const OpCall& call);
+    int32_t moe_ffn(int32_t index);
+    int32_t dense_ffn(int32_t index);
 
     void launch_linear(LinearArgs args, DType dtype, bool exact = false);
     void launch_ffn_up(FfnUpArgs args, DType dtype);

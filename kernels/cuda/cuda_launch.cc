@@ -13,6 +13,8 @@ namespace {
 constexpr uint32_t kLinearThreads = 128;
 constexpr int32_t kLinearRows = 8;  // outputs a block
 constexpr uint32_t kRowThreads = 256;
+constexpr uint32_t kNormThreads = 128;
+constexpr int32_t kGateRows = 16;
 constexpr uint32_t kFfnThreads = 128;
 constexpr int32_t kFfnUpRows = 4;
 constexpr int32_t kFfnDownRows = 8;
@@ -43,7 +45,8 @@ void CudaExecutor::enqueue(const StepShape& shape) {
     for (int32_t i = 0; i < plan_.n_calls;) i += enqueue_call(i);
 }
 
-/// Returns how many calls of the plan that were: two linear calls of one input are one launch.
+/// Returns how many calls of the plan that were: two linear calls of one input are one launch, and
+/// the norm that follows a kernel of one row is done by that kernel's last block.
 int32_t CudaExecutor::enqueue_call(int32_t index) {
     const OpCall& call = plan_.calls[index];
     const int32_t n_rows = call.rows_from_gather != 0 ? step_.n_logit_rows : step_.n_rows;
@@ -55,8 +58,8 @@ int32_t CudaExecutor::enqueue_call(int32_t index) {
         case Op::kMlaStore: mla_store(call); break;
         case Op::kMlaAttention: mla_attention(call); break;
         case Op::kMoeRoute: moe_route(call); break;
-        case Op::kMoeFfn: moe_ffn(call); break;
-        case Op::kDenseFfn: dense_ffn(call); break;
+        case Op::kMoeFfn: return moe_ffn(index);
+        case Op::kDenseFfn: return dense_ffn(index);
         case Op::kGatherRows:
             if (step_.n_logit_rows > 0) gather(call);
             break;
@@ -77,14 +80,32 @@ void CudaExecutor::embed(const OpCall& call) {
            args);
 }
 
+RmsNormArgs CudaExecutor::norm_args(const OpCall& call) const {
+    return {.residual = slot(call.in[0]),
+            .addend = call.in[1] >= 0 ? slot(call.in[1]) : nullptr,
+            .weight = static_cast<const float*>(weight(call.w[0]).data),
+            .out = slot(call.out[0]),
+            .width = static_cast<int32_t>(slot_width(call.in[0])),
+            .epsilon = call.epsilon};
+}
+
 void CudaExecutor::rms_norm(const OpCall& call, int32_t n_rows) {
-    const RmsNormArgs args{.residual = slot(call.in[0]),
-                           .addend = call.in[1] >= 0 ? slot(call.in[1]) : nullptr,
-                           .weight = static_cast<const float*>(weight(call.w[0]).data),
-                           .out = slot(call.out[0]),
-                           .width = static_cast<int32_t>(slot_width(call.in[0])),
-                           .epsilon = call.epsilon};
-    launch(kernels_.rms_norm, {grid_of(n_rows), 1, 1}, kRowThreads, 0, args);
+    launch(kernels_.rms_norm, {grid_of(n_rows), 1, 1}, kNormThreads, 0, norm_args(call));
+}
+
+/// The norm that reads what call `index` writes, if it comes next and there is one row.
+const OpCall* CudaExecutor::norm_after(int32_t index, int32_t n_rows) const {
+    if (n_rows != 1 || index + 1 >= plan_.n_calls) return nullptr;
+    const OpCall& call = plan_.calls[index];
+    const OpCall& next = plan_.calls[index + 1];
+    const bool reads = next.in[1] == call.out[0] || (next.in[1] < 0 && next.in[0] == call.out[0]);
+    const bool follows =
+        next.op == Op::kRmsNorm && reads && next.rows_from_gather == call.rows_from_gather;
+    return follows ? &next : nullptr;
+}
+
+LastBlockNorm CudaExecutor::last_block(const OpCall& norm) const {
+    return {.norm = norm_args(norm), .arrived = space_.finished};
 }
 
 void CudaExecutor::gather(const OpCall& call) {
@@ -181,6 +202,11 @@ int32_t CudaExecutor::linear(int32_t index, int32_t n_rows) {
             n_calls = 2;
         }
     }
+    const OpCall* norm = n_calls == 1 ? norm_after(index, n_rows) : nullptr;
+    if (norm != nullptr) {
+        args.last = last_block(*norm);
+        n_calls = 2;
+    }
     launch_linear(args, w.dtype);
     return n_calls;
 }
@@ -245,11 +271,9 @@ void CudaExecutor::attend_group(const OpCall& call, int32_t first, int32_t n_row
     attend.qk_rope = shape_.qk_rope;
     attend.latent = latent;
     attend.scale = shape_.softmax_scale * 1.44269504088896340736f;
-    const auto shared = static_cast<uint32_t>(
-        int64_t{2} * kAttendTokens * (latent + shape_.qk_rope) * dtype_bytes(limits_.kv_dtype));
     launch(kernels_.attend,
            {grid_of(step_.n_splits), grid_of(n_rows), grid_of(blocks_of(heads, kAttendHeads))},
-           kAttendThreads, shared, attend);
+           kAttendThreads, attend_shared_bytes(shape_, limits_.kv_dtype), attend);
 
     LinearArgs values{};
     values.part[0] = {.w = view(call.w[0]),
@@ -284,9 +308,6 @@ void CudaExecutor::moe_route(const OpCall& call) {
     logits.x_stride = gate.cols;
     logits.cols = static_cast<int32_t>(gate.cols);
     logits.n_rows = step_.n_rows;
-    // A router that picks another expert is another model, so its inputs are not rounded.
-    launch_linear(logits, gate.dtype, true);
-
     const bool sigmoid = shape_.scoring == Scoring::kSigmoid;
     RouteArgs args{};
     args.logits = space_.router_logits;
@@ -306,7 +327,18 @@ void CudaExecutor::moe_route(const OpCall& call) {
     args.scaling = shape_.routed_scaling_factor;
     GroupArgs group = space_.group;
     group.n_rows = step_.n_rows;
-    launch(kernels_.route, {grid_of(blocks_of(step_.n_rows, kRowTile)), 1, 1}, kRowThreads, 0, args,
+    const bool aligned =
+        is_wide(gate.cols, gate.dtype) && reinterpret_cast<uintptr_t>(gate.data) % 16 == 0;
+    if (step_.n_rows == 1 && aligned && gate.dtype != DType::kF8E4M3) {
+        logits.last.arrived = space_.finished;
+        launch(kernels_.gate_route[index_of(gate.dtype)],
+               {grid_of(blocks_of(gate.rows, kGateRows)), 1, 1}, kRowThreads, 0, logits, args,
+               group);
+        return;
+    }
+    // A router that picks another expert is another model, so its inputs are not rounded.
+    launch_linear(logits, gate.dtype, true);
+    launch(kernels_.route, {1, grid_of(blocks_of(step_.n_rows, kRowTile)), 1}, kRowThreads, 0, args,
            group);
 }
 
@@ -345,7 +377,9 @@ void CudaExecutor::launch_ffn_down(const FfnDownArgs& args, DType dtype) {
            tensor ? kTensorThreads : kFfnThreads, 0, args);
 }
 
-void CudaExecutor::moe_ffn(const OpCall& call) {
+int32_t CudaExecutor::moe_ffn(int32_t index) {
+    const OpCall& call = plan_.calls[index];
+    const OpCall* norm = norm_after(index, step_.n_rows);
     const Weight& gate = weight(call.w[0]);
     const Weight& down = weight(call.w[2]);
     GroupArgs group = space_.group;
@@ -371,9 +405,10 @@ void CudaExecutor::moe_ffn(const OpCall& call) {
     last.routed_cols = shape_.moe_intermediate;
     last.n_rows = step_.n_rows;
     if (call.w[3] < 0) {
+        if (norm != nullptr) last.last = last_block(*norm);
         launch_ffn_up(up, gate.dtype);
         launch_ffn_down(last, down.dtype);
-        return;
+        return norm != nullptr ? 2 : 1;
     }
     const Weight* shared = plan_.weights + call.w[3];
     FfnUpArgs shared_up = up;
@@ -393,13 +428,17 @@ void CudaExecutor::moe_ffn(const OpCall& call) {
     FfnDownArgs& with_down = down_together ? last : shared_last;
     with_down.shared_down = view(call.w[3] + 2);
     with_down.shared_cols = shape_.shared_intermediate;
+    if (norm != nullptr) with_down.last = last_block(*norm);
     launch_ffn_up(up, gate.dtype);
     if (!up_together) launch_ffn_up(shared_up, shared[0].dtype);
     launch_ffn_down(last, down.dtype);
     if (!down_together) launch_ffn_down(shared_last, shared[2].dtype);
+    return norm != nullptr ? 2 : 1;
 }
 
-void CudaExecutor::dense_ffn(const OpCall& call) {
+int32_t CudaExecutor::dense_ffn(int32_t index) {
+    const OpCall& call = plan_.calls[index];
+    const OpCall* norm = norm_after(index, step_.n_rows);
     FfnUpArgs up{};
     up.shared_gate = view(call.w[0]);
     up.shared_up = view(call.w[1]);
@@ -416,7 +455,9 @@ void CudaExecutor::dense_ffn(const OpCall& call) {
     down.rows = shape_.hidden;
     down.shared_cols = shape_.dense_intermediate;
     down.n_rows = step_.n_rows;
+    if (norm != nullptr) down.last = last_block(*norm);
     launch_ffn_down(down, weight(call.w[2]).dtype);
+    return norm != nullptr ? 2 : 1;
 }
 
 }  // namespace fathom::cuda

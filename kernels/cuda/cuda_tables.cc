@@ -63,6 +63,12 @@ std::vector<double> rope_turns(const ModelShape& shape) {
 
 }  // namespace
 
+uint32_t attend_shared_bytes(const ModelShape& shape, DType kv_dtype) {
+    const int stages = kv_dtype == DType::kBF16 ? kAttendStages<2> : kAttendStages<4>;
+    return static_cast<uint32_t>(int64_t{stages} * kAttendTokens *
+                                 (shape.kv_lora_rank + shape.qk_rope) * dtype_bytes(kv_dtype));
+}
+
 KernelTable find_kernels(const CudaDevice& device, const ModelShape& shape, DType kv_dtype) {
     KernelTable table{};
     const auto find = [&](const auto&... parts) {
@@ -70,7 +76,10 @@ KernelTable find_kernels(const CudaDevice& device, const ModelShape& shape, DTyp
     };
     for (size_t type = 0; type < KernelTable::kTypes; ++type) {
         const char* name = kTypeNames[type];
-        if (type < 3) table.embed[type] = find(name, "_embed");
+        if (type < 3) {
+            table.embed[type] = find(name, "_embed");
+            table.gate_route[type] = find(name, "_gate_route");
+        }
         for (size_t i = 0; i < 4; ++i) table.linear[type][i] = find(name, "_linear_", 1 << i);
         for (size_t i = 0; i < 2; ++i) {
             const int inputs = i == 0 ? 1 : 4;
@@ -97,11 +106,9 @@ KernelTable find_kernels(const CudaDevice& device, const ModelShape& shape, DTyp
     table.mla_store = find(kv, "_mla_store");
     const int latent = shape.kv_lora_rank <= 64 ? 64 : shape.kv_lora_rank <= 256 ? 256 : 512;
     table.attend = find(kv, "_attend_", latent);
-    const int64_t shared =
-        int64_t{2} * kAttendTokens * (shape.kv_lora_rank + shape.qk_rope) * dtype_bytes(kv_dtype);
-    device.check(device.api().cuFuncSetAttribute(table.attend,
-                                                 CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                                                 static_cast<int>(shared)),
+    device.check(device.api().cuFuncSetAttribute(
+                     table.attend, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                     static_cast<int>(attend_shared_bytes(shape, kv_dtype))),
                  "cuFuncSetAttribute");
     return table;
 }

@@ -63,8 +63,9 @@ void take_attention(const ModelShape& shape, const Limits& limits, DeviceArena& 
     space.z = arena.take<float>(rows, heads, latent);
     space.part_z = arena.take<float>(times(rows, kMaxSplits), heads, latent);
     space.part_state = arena.take<float>(times(rows, kMaxSplits), heads, 2);
-    space.arrived = arena.take<uint32_t>(rows, head_blocks);
-    space.arrived_bytes = times(rows, head_blocks) * sizeof(uint32_t);
+    space.arrived = arena.take<uint32_t>(times(rows, head_blocks) + 1);
+    space.arrived_bytes = (times(rows, head_blocks) + 1) * sizeof(uint32_t);
+    space.finished = space.arrived == nullptr ? nullptr : space.arrived + times(rows, head_blocks);
 }
 
 }  // namespace

@@ -52,6 +52,7 @@ struct CudaWorkspace {
     float* part_state;
     uint32_t* arrived;  // [attend_rows, head blocks]
     uint64_t arrived_bytes;
+    uint32_t* finished;  // [1] blocks of a kernel that have finished
 
     int32_t attend_rows;   // rows whose attention runs at a time
     int32_t max_pages;     // room in `in.pages`

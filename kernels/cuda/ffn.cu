@@ -6,6 +6,7 @@
 // experts in ascending order: the sum of a row has one order, whatever else is in the batch.
 
 #include "cuda/ffn_members.cuh"
+#include "cuda/row_norm.cuh"
 
 namespace fathom::cuda {
 
@@ -135,14 +136,17 @@ __device__ __forceinline__ void ffn_down(const FfnDownArgs& args) {
     }
 }
 
-#define FATHOM_FFN(name, type, wide, inputs)                             \
-    extern "C" __global__ void __launch_bounds__(32 * kWarps)            \
-        name##_up_##inputs(const __grid_constant__ FfnUpArgs args) {     \
-        ffn_up<type, wide, inputs>(args);                                \
-    }                                                                    \
-    extern "C" __global__ void __launch_bounds__(32 * kWarps)            \
-        name##_down_##inputs(const __grid_constant__ FfnDownArgs args) { \
-        ffn_down<type, wide, inputs>(args);                              \
+static_assert(32 * kWarps == kNormThreads);
+
+#define FATHOM_FFN(name, type, wide, inputs)                                       \
+    extern "C" __global__ void __launch_bounds__(32 * kWarps, inputs == 1 ? 4 : 2) \
+        name##_up_##inputs(const __grid_constant__ FfnUpArgs args) {               \
+        ffn_up<type, wide, inputs>(args);                                          \
+    }                                                                              \
+    extern "C" __global__ void __launch_bounds__(32 * kWarps, inputs == 1 ? 4 : 2) \
+        name##_down_##inputs(const __grid_constant__ FfnDownArgs args) {           \
+        ffn_down<type, wide, inputs>(args);                                        \
+        if constexpr (inputs == 1) finish_row(args.last);                          \
     }
 FATHOM_FOR_TYPES(FATHOM_FFN, _ffn, true, 1)
 FATHOM_FOR_TYPES(FATHOM_FFN, _ffn, true, 4)

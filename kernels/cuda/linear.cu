@@ -3,7 +3,7 @@
 // Bound by: memory. A lane keeps four loads of each of its two rows in flight, 128 bytes, so that
 // 16 warps an SM have 64 KB on their way.
 
-#include "cuda/weight_decode.cuh"
+#include "cuda/row_norm.cuh"
 
 namespace fathom::cuda {
 
@@ -50,10 +50,15 @@ __device__ __forceinline__ void linear(const LinearArgs& args) {
     }
 }
 
-#define FATHOM_LINEAR(name, type, wide, inputs)               \
-    extern "C" __global__ void __launch_bounds__(32 * kWarps) \
-        name(const __grid_constant__ LinearArgs args) {       \
-        linear<type, wide, inputs>(args);                     \
+static_assert(32 * kWarps == kNormThreads);
+
+#define FATHOM_LINEAR(name, type, wide, inputs)                                  \
+    extern "C" __global__ void __launch_bounds__(32 * kWarps, inputs <= 2   ? 4  \
+                                                              : inputs == 4 ? 3  \
+                                                                            : 2) \
+        name(const __grid_constant__ LinearArgs args) {                          \
+        linear<type, wide, inputs>(args);                                        \
+        if constexpr (inputs == 1) finish_row(args.last);                        \
     }
 FATHOM_FOR_TYPES(FATHOM_LINEAR, _linear_1, true, 1)
 FATHOM_FOR_TYPES(FATHOM_LINEAR, _linear_2, true, 2)

@@ -3,10 +3,10 @@
 //
 // Bound by: memory at decode. A block takes one part of one row's context for up to 16 heads, so a
 // latent row is read once for all of them; tiles of 16 tokens come through shared memory, the next
-// one on its way while this one is computed. The last block of a row to finish merges the parts, in
+// two on their way while one is computed. The last block of a row to finish merges the parts, in
 // their order.
 
-#include "cuda/weight_decode.cuh"
+#include "cuda/row_norm.cuh"
 
 namespace fathom::cuda {
 
@@ -41,7 +41,7 @@ struct HeadState {
 template <class Element>
 struct Part {
     const AttendArgs& args;
-    Element* tiles;  // [2, kAttendTokens, width]
+    Element* tiles;  // [kStages, kAttendTokens, width]
     int row;
     int width;
     int end;
@@ -138,21 +138,6 @@ __device__ __forceinline__ void write_head(float* to, const float2 (&z)[kPairs],
     }
 }
 
-/// Whether this block is the last of its row and heads to come here. What all have written before
-/// is then seen by all its threads.
-__device__ __forceinline__ bool is_last_block(uint32_t* arrived, uint32_t n_blocks) {
-    __shared__ bool is_last;
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        __threadfence();
-        is_last = atomicAdd(arrived, 1u) == n_blocks - 1;
-        __threadfence();
-        if (is_last) *arrived = 0;  // ready for the next layer
-    }
-    __syncthreads();
-    return is_last;
-}
-
 template <int kPairs>
 __device__ __forceinline__ void merge_parts(const AttendArgs& args, int row, int head,
                                             int n_splits) {
@@ -195,15 +180,20 @@ __device__ __forceinline__ void attend(const AttendArgs& args) {
     const Part<Element> part{args, reinterpret_cast<Element*>(shared), row, width, end};
     const int head = blockIdx.z * kAttendHeads + threadIdx.x / 32;  // and kWarps further
     HeadState<kPairs> state[kHeads];
-    part.fetch(0, begin);
-    asm volatile("cp.async.commit_group;" ::: "memory");
+    constexpr int kStages = kAttendStages<sizeof(Element)>;
+#pragma unroll
+    for (int stage = 0; stage < kStages - 1; ++stage) {
+        part.fetch(stage, begin + stage * kAttendTokens);
+        asm volatile("cp.async.commit_group;" ::: "memory");
+    }
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) begin_head(args, row, head + h * kWarps, state[h]);
     int stage = 0;
     for (int token = begin; token < end; token += kAttendTokens) {
-        part.fetch(stage ^ 1, token + kAttendTokens);
+        const int ahead = kStages - 1;
+        part.fetch((stage + ahead) % kStages, token + ahead * kAttendTokens);
         asm volatile("cp.async.commit_group;" ::: "memory");
-        asm volatile("cp.async.wait_group 1;" ::: "memory");
+        asm volatile("cp.async.wait_group %0;" ::"n"(kStages - 1) : "memory");
         __syncthreads();
         const Element* tile = part.tiles + stage * kAttendTokens * width;
         if (head < args.n_heads) {
@@ -211,7 +201,7 @@ __device__ __forceinline__ void attend(const AttendArgs& args) {
             for (int i = 0; i < n; ++i) add_token(tile + i * width, args, state);
         }
         __syncthreads();
-        stage ^= 1;
+        stage = (stage + 1) % kStages;
     }
     asm volatile("cp.async.wait_group 0;" ::: "memory");
     const int n_splits = (n_tokens + split - 1) / split;
@@ -241,10 +231,10 @@ __device__ __forceinline__ void attend(const AttendArgs& args) {
     }
 }
 
-#define FATHOM_ATTEND(name, element, pairs)                      \
-    extern "C" __global__ void __launch_bounds__(kAttendThreads) \
-        name(const __grid_constant__ AttendArgs args) {          \
-        attend<element, pairs>(args);                            \
+#define FATHOM_ATTEND(name, element, pairs)                         \
+    extern "C" __global__ void __launch_bounds__(kAttendThreads, 2) \
+        name(const __grid_constant__ AttendArgs args) {             \
+        attend<element, pairs>(args);                               \
     }
 FATHOM_ATTEND(smxx_f32_attend_64, float, 1)
 FATHOM_ATTEND(smxx_f32_attend_256, float, 4)

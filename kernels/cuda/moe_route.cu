@@ -1,7 +1,7 @@
 // The router: softmax (V2) or sigmoid (V3), group limiting, top-k, and the grouping of rows by
 // expert. Ties go to the lower index. One block a tile of 32 rows, one warp a row at a time.
 
-#include "cuda/weight_decode.cuh"
+#include "cuda/row_norm.cuh"
 
 namespace fathom::cuda {
 
@@ -139,7 +139,7 @@ __device__ __forceinline__ void route_row(const RouteArgs& args, int row, float*
 /// there are few, and no order depends on who is faster.
 __device__ __forceinline__ void group_rows(const GroupArgs& group, const int* ids, int n_choices,
                                            int first_choice) {
-    const int tile = blockIdx.x;
+    const int tile = blockIdx.y;
     int* active = group.active + tile * group.most_active;
     int* begin = group.begin + tile * (group.most_active + 1);
     for (int c = threadIdx.x; c < n_choices; c += kThreads) {
@@ -169,15 +169,14 @@ __device__ __forceinline__ void group_rows(const GroupArgs& group, const int* id
     }
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads)
-    smxx_f32_route(const __grid_constant__ RouteArgs args,
-                   const __grid_constant__ GroupArgs group) {
+/// Routes the rows of a tile and groups them.
+__device__ __forceinline__ void route_tile(const RouteArgs& args, const GroupArgs& group) {
     __shared__ float scores[kWarps][kMaxExperts];
     __shared__ float choice[kWarps][kMaxExperts];
     __shared__ float groups[kWarps][kMaxGroups];
     __shared__ int ids[kMaxTopK * kRowTile];
     const int warp = threadIdx.x / 32;
-    const int first = blockIdx.x * kRowTile;
+    const int first = blockIdx.y * kRowTile;
     const int n_rows = min(kRowTile, args.n_rows - first);
     for (int i = warp; i < n_rows; i += kWarps) {
         route_row(args, first + i, scores[warp], choice[warp], groups[warp], ids + i * args.top_k);
@@ -185,5 +184,46 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     __syncthreads();
     group_rows(group, ids, n_rows * args.top_k, first * args.top_k);
 }
+
+extern "C" __global__ void __launch_bounds__(kThreads)
+    smxx_f32_route(const __grid_constant__ RouteArgs args,
+                   const __grid_constant__ GroupArgs group) {
+    route_tile(args, group);
+}
+
+/// One row: all blocks make its logits, as linear.cu does, and the last one routes.
+template <WeightType kType>
+__device__ __forceinline__ void gate_row(const LinearArgs& linear) {
+    constexpr int kOutputs = 2;
+    const LinearPart& gate = linear.part[0];
+    const int first = (blockIdx.x * kWarps + threadIdx.x / 32) * kOutputs;
+    if (first >= gate.rows) return;
+    const void* row[kOutputs];
+    const float* scale[kOutputs];
+#pragma unroll
+    for (int j = 0; j < kOutputs; ++j) {
+        row[j] = matrix_row<kType>(gate.w, min(first + j, gate.rows - 1), linear.cols);
+        scale[j] = nullptr;
+    }
+    const float* const x[1] = {linear.x};
+    float sums[kOutputs][1];
+    dot_rows<kType, true, kOutputs, 1>(row, scale, x, linear.cols, sums);
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int j = 0; j < kOutputs; ++j) {
+        if (lane == j && first + j < gate.rows) gate.out[first + j] = sums[j][0];
+    }
+}
+
+#define FATHOM_GATE_ROUTE(name, type)                                                      \
+    extern "C" __global__ void __launch_bounds__(kThreads, 2) name##_gate_route(           \
+        const __grid_constant__ LinearArgs linear, const __grid_constant__ RouteArgs args, \
+        const __grid_constant__ GroupArgs group) {                                         \
+        gate_row<type>(linear);                                                            \
+        if (is_last_block(linear.last.arrived, gridDim.x)) route_tile(args, group);        \
+    }
+FATHOM_GATE_ROUTE(smxx_f32, WeightType::kF32)
+FATHOM_GATE_ROUTE(smxx_f16, WeightType::kF16)
+FATHOM_GATE_ROUTE(smxx_bf16, WeightType::kBf16)
 
 }  // namespace fathom::cuda

@@ -2,7 +2,7 @@
 //
 // Bound by: the launch. One block a row.
 
-#include "cuda/weight_decode.cuh"
+#include "cuda/row_norm.cuh"
 
 namespace fathom::cuda {
 
@@ -70,25 +70,9 @@ FATHOM_EMBED(smxx_f32_embed, WeightType::kF32)
 FATHOM_EMBED(smxx_f16_embed, WeightType::kF16)
 FATHOM_EMBED(smxx_bf16_embed, WeightType::kBf16)
 
-extern "C" __global__ void __launch_bounds__(kThreads)
+extern "C" __global__ void __launch_bounds__(kNormThreads)
     smxx_f32_rms_norm(const __grid_constant__ RmsNormArgs args) {
-    __shared__ float parts[kThreads / 32];
-    const int64_t at = static_cast<int64_t>(blockIdx.x) * args.width;
-    float* residual = args.residual + at;
-    float sum = 0;
-    for (int i = threadIdx.x; i < args.width; i += kThreads) {
-        float value = residual[i];
-        if (args.addend != nullptr) {
-            value += args.addend[at + i];
-            residual[i] = value;
-        }
-        sum = fmaf(value, value, sum);
-    }
-    const float mean = block_sum(sum, parts) / static_cast<float>(args.width);
-    const float factor = 1.0f / sqrtf(mean + args.epsilon);
-    for (int i = threadIdx.x; i < args.width; i += kThreads) {
-        args.out[at + i] = args.weight[i] * (residual[i] * factor);
-    }
+    norm_row(args, blockIdx.x);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads)

@@ -97,7 +97,7 @@ __device__ __forceinline__ void tensor_rows(const void* const (&row)[kMatrices][
                                             const float* const (&x)[kTiles], int cols, int first,
                                             int step, float (&sums)[kMatrices][kTiles][4]) {
     using Piece = TensorPiece<kType>;
-    constexpr int kAhead = kMatrices * kTiles > 4 ? 2 : 4;
+    constexpr int kAhead = kMatrices > 1 ? 2 : 4;
     constexpr int kPairs = Piece::kValues / 2;
     const int lane_column = threadIdx.x % 4 * Piece::kValues;
     const auto add = [&](const Piece(&piece)[kMatrices][2], int window) {
