@@ -84,11 +84,10 @@ fn streams_give_what_iterators_give_with_one_waiter_for_all() {
     let iterated: Vec<Vec<_>> =
         numbers.iter().map(|text| ask(text).map(Result::unwrap).collect()).collect();
 
-    let before = common::entries("task");
     let streams: Vec<_> = numbers.iter().map(|text| ask(text).into_stream()).collect();
     let waiting = future::join_all(streams.into_iter().map(TryStreamExt::try_collect::<Vec<_>>));
     let streamed: Vec<_> = block_on(waiting).into_iter().map(Result::unwrap).collect();
-    assert!(common::entries("task") <= before + 1);
+    assert_eq!(common::threads_named("fathom-waiter"), 1);
     for (streamed, iterated) in streamed.iter().zip(&iterated) {
         // Progress comes per step, and steps depend on what else runs.
         let content = |events: &[fathom::Event]| -> Vec<EventKind> {

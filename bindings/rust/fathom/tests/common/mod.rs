@@ -65,3 +65,12 @@ pub fn wait_until_empty(engine: &Engine) {
 pub fn entries(folder: &str) -> usize {
     std::fs::read_dir(format!("/proc/self/{folder}")).unwrap().count()
 }
+
+/// How many threads of this process have this name.
+pub fn threads_named(name: &str) -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    threads
+        .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).ok())
+        .filter(|comm| comm.trim_end() == name)
+        .count()
+}
