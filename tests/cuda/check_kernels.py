@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Holds the compiled kernels to what their speed rests on: check_kernels.py CUOBJDUMP CUBIN...
 
-No kernel spills registers (for sm_80, more than one), and those of a decode step keep enough bytes in flight on
-a multiprocessor for memory to be busy: 40 KB, by the loads that a warp has under way and the warps
-that fit. Prints one line a kernel that fails, and the smallest figures.
+No kernel spills registers (for sm_80, more than one), and those of a decode step keep enough bytes
+in flight on a multiprocessor for memory to be busy: 40 KB, by the loads that a warp has under way
+and the warps that fit. Prints one line a kernel that fails, and the smallest figures.
 """
 
 import re
