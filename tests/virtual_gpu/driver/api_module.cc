@@ -69,11 +69,11 @@ CUresult load(CUmodule* out, const void* image) {
     if (const CUresult result = driver.ready()) {
         return result;
     }
-    // Cubins and fat binaries hold machine code of a card; the image table has PTX beside them.
+    // Cubins and fat binaries hold machine code of a card. The image table has PTX beside them,
+    // which the program tries next, so this is nothing to complain about.
     uint32_t magic = 0;
     std::memcpy(&magic, image, 4);
     if (magic == 0x464c457f || magic == 0xba55ed50) {
-        complain("a module image is not PTX text; the virtual GPU runs PTX only");
         return CUDA_ERROR_NO_BINARY_FOR_GPU;
     }
     auto library = std::make_shared<Library>();
