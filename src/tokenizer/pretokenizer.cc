@@ -154,7 +154,8 @@ void Pretokenizer::run_step(size_t index, PretokenizedText& out) const {
         // Steps may be many: each looks at all text anew.
         if (!out.clock.spend(uint64_t{piece.end - piece.begin} + kPieceUnits)) {
             fail(Status::kInvalidArgument, "pre_tokenizer of tokenizer.json: step ", index,
-                 ", text offset ", piece.begin, ": found steps of more time than allowed (time allowed ",
+                 ", text offset ", piece.begin,
+                 ": found steps of more time than allowed (time allowed ",
                  out.clock.limit().count(), " ms)");
         }
         parts.clear();
