@@ -106,7 +106,7 @@ func NewEngine(options EngineOptions) (*Engine, error) {
 	defer pinner.Unpin()
 	native := options.sys(&pinner, log)
 	var ptr sys.Engine
-	err := try(func(failure *sys.Error) int32 {
+	err := unbounded.try(func(failure *sys.Error) int32 {
 		return sys.EngineCreate(native, &ptr, failure)
 	})
 	if err != nil {
@@ -133,7 +133,7 @@ func (e *Engine) Close() error {
 // No thread of the engine runs after it.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	shutdown := func(timeout uint64) error {
-		return e.tryLong(func(failure *sys.Error) int32 {
+		return e.try(unbounded, func(failure *sys.Error) int32 {
 			return sys.EngineShutdown(e.ptr, timeout, failure)
 		})
 	}
@@ -156,7 +156,7 @@ func (e *Engine) Step(budget time.Duration) (more bool, err error) {
 		nanoseconds = uint64(budget)
 	}
 	var left int32
-	err = e.tryLong(func(failure *sys.Error) int32 {
+	err = e.try(unbounded, func(failure *sys.Error) int32 {
 		return sys.EngineStep(e.ptr, nanoseconds, &left, failure)
 	})
 	return left != 0, err
@@ -183,7 +183,7 @@ type EngineStats struct {
 func (e *Engine) Stats() (EngineStats, error) {
 	var s sys.EngineStats
 	s.StructSize = uint32(unsafe.Sizeof(s))
-	err := e.try(func(failure *sys.Error) int32 {
+	err := e.try(quick, func(failure *sys.Error) int32 {
 		return sys.EngineStatsRead(e.ptr, &s, failure)
 	})
 	if err != nil {

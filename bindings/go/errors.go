@@ -73,14 +73,3 @@ func (e *Error) Unwrap() error { return e.Status }
 
 // ErrClosed is returned by the methods of an object after its Close.
 var ErrClosed = errors.New("fathom: the object is closed")
-
-// try makes one fallible call of the library and turns its outcome into an error.
-func try(call func(failure *sys.Error) int32) error {
-	var failure sys.Error
-	status := call(&failure)
-	if status == sys.OK {
-		return nil
-	}
-	defer sys.ErrorRelease(failure)
-	return &Error{Status(status), sys.GoString(sys.ErrorMessage(failure))}
-}

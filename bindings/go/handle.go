@@ -50,57 +50,11 @@ func (h *handle) close() {
 	}
 }
 
-// try makes a short fallible call with the native object kept alive.
-func (h *handle) try(call func(failure *sys.Error) int32) (err error) {
+// try makes a fallible call with the native object kept alive.
+func (h *handle) try(l *limiter, call func(failure *sys.Error) int32) error {
 	if err := h.acquire(); err != nil {
 		return err
 	}
 	defer h.release()
-	short(func() { err = try(call) })
-	return err
-}
-
-// tryLong is try for a call that may take as long as it likes.
-func (h *handle) tryLong(call func(failure *sys.Error) int32) error {
-	if err := h.acquire(); err != nil {
-		return err
-	}
-	defer h.release()
-	return try(call)
-}
-
-// callers bounds the threads inside short calls. The Go runtime replaces a thread that is inside C
-// for more than a few microseconds, and the system may well keep one there for milliseconds; so
-// without a bound many goroutines would become many threads.
-var callers = newLimiter(runtime.NumCPU())
-
-func short(call func()) {
-	callers.enter()
-	defer callers.leave()
-	call()
-}
-
-// A limiter lets so many in at a time. It is a channel of permits with a counter before it: the way
-// in and out is two additions as long as nobody has to wait.
-type limiter struct {
-	room  atomic.Int64 // Below 0: how many wait.
-	ready chan struct{}
-}
-
-func newLimiter(n int) *limiter {
-	l := &limiter{ready: make(chan struct{})}
-	l.room.Store(int64(n))
-	return l
-}
-
-func (l *limiter) enter() {
-	if l.room.Add(-1) < 0 {
-		<-l.ready
-	}
-}
-
-func (l *limiter) leave() {
-	if l.room.Add(1) <= 0 {
-		l.ready <- struct{}{}
-	}
+	return l.try(call)
 }

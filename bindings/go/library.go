@@ -119,13 +119,15 @@ func Devices() ([]Device, error) {
 		return nil, err
 	}
 	var count uint32
-	err := try(func(failure *sys.Error) int32 { return sys.DevicesQuery(nil, &count, failure) })
+	err := unbounded.try(func(failure *sys.Error) int32 {
+		return sys.DevicesQuery(nil, &count, failure)
+	})
 	if err != nil || count == 0 {
 		return nil, err
 	}
 	infos := make([]sys.DeviceInfo, count)
 	infos[0].StructSize = uint32(unsafe.Sizeof(infos[0]))
-	err = try(func(failure *sys.Error) int32 {
+	err = unbounded.try(func(failure *sys.Error) int32 {
 		return sys.DevicesQuery(&infos[0], &count, failure)
 	})
 	if err != nil {

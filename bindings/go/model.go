@@ -96,7 +96,7 @@ func (e *Engine) LoadModel(
 	defer pinner.Unpin()
 	source, native := sourceOf(&pinner, folder), options.sys(&pinner, progress)
 	var ptr sys.Model
-	err := e.tryLong(func(failure *sys.Error) int32 {
+	err := e.try(unbounded, func(failure *sys.Error) int32 {
 		return sys.ModelLoad(e.ptr, source, native, &ptr, failure)
 	})
 	if err != nil {
@@ -142,7 +142,9 @@ type ModelDescription struct {
 func (m *Model) Describe() (ModelDescription, error) {
 	var d sys.ModelDescription
 	d.StructSize = uint32(unsafe.Sizeof(d))
-	err := m.try(func(failure *sys.Error) int32 { return sys.ModelDescribe(m.ptr, &d, failure) })
+	err := m.try(quick, func(failure *sys.Error) int32 {
+		return sys.ModelDescribe(m.ptr, &d, failure)
+	})
 	if err != nil {
 		return ModelDescription{}, err
 	}
@@ -176,7 +178,7 @@ func (m *Model) Metadata(key string) (string, error) {
 	defer m.release() // The text belongs to the model.
 	var value uintptr
 	var bytes uint64
-	err := try(func(failure *sys.Error) int32 {
+	err := unbounded.try(func(failure *sys.Error) int32 {
 		return sys.ModelMetadataGet(m.ptr, cString(key), &value, &bytes, failure)
 	})
 	if err != nil {
@@ -188,7 +190,7 @@ func (m *Model) Metadata(key string) (string, error) {
 // Tokenizer returns the model's tokenizer, [ErrBadState] if its folder has none.
 func (m *Model) Tokenizer() (*Tokenizer, error) {
 	var ptr sys.Tokenizer
-	err := m.try(func(failure *sys.Error) int32 {
+	err := m.try(quick, func(failure *sys.Error) int32 {
 		return sys.ModelTokenizer(m.ptr, &ptr, failure)
 	})
 	if err != nil {
@@ -232,7 +234,7 @@ func Estimate(folder string, engine EngineOptions, model ModelOptions) (MemoryPl
 	defer pinner.Unpin()
 	var p sys.MemoryPlan
 	p.StructSize = uint32(unsafe.Sizeof(p))
-	err := try(func(failure *sys.Error) int32 {
+	err := unbounded.try(func(failure *sys.Error) int32 {
 		return sys.ModelEstimate(engine.sys(&pinner, 0), sourceOf(&pinner, folder), model.sys(&pinner, 0),
 			&p, failure)
 	})
@@ -259,7 +261,7 @@ func Inspect(folder string, engine EngineOptions, model ModelOptions) ([]byte, e
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
 	var buffer sys.Buffer
-	err := try(func(failure *sys.Error) int32 {
+	err := unbounded.try(func(failure *sys.Error) int32 {
 		return sys.ModelInspect(engine.sys(&pinner, 0), sourceOf(&pinner, folder), model.sys(&pinner, 0),
 			&buffer, failure)
 	})

@@ -86,17 +86,14 @@ func newPrompt(tokenizer sys.Tokenizer, options PromptOptions) (*Prompt, error) 
 	}
 	native.Dialect, native.DialectBytes = pinText(&pinner, options.Dialect)
 	var ptr sys.Prompt
-	var err error
-	short(func() {
-		err = try(func(failure *sys.Error) int32 {
-			return sys.PromptCreate(tokenizer, native, &ptr, failure)
-		})
+	err := quick.try(func(failure *sys.Error) int32 {
+		return sys.PromptCreate(tokenizer, native, &ptr, failure)
 	})
 	if err != nil {
 		return nil, err
 	}
 	p := &Prompt{ptr: ptr}
-	p.handle = own(p, func() { short(func() { sys.PromptRelease(ptr) }) })
+	p.handle = own(p, func() { quick.do(func() { sys.PromptRelease(ptr) }) })
 	return p, nil
 }
 
@@ -116,14 +113,14 @@ func (p *Prompt) Add(message Message) error {
 	}
 	native.Text, native.TextBytes = pinText(&pinner, message.Text)
 	native.Reasoning, native.ReasoningBytes = pinText(&pinner, message.Reasoning)
-	return p.try(func(failure *sys.Error) int32 {
+	return p.try(slow, func(failure *sys.Error) int32 {
 		return sys.PromptAddMessage(p.ptr, native, failure)
 	})
 }
 
 // AddTokens adds exact token ids: replay, raw continuation. Not mixed with messages.
 func (p *Prompt) AddTokens(ids ...int32) error {
-	return p.try(func(failure *sys.Error) int32 {
+	return p.try(slow, func(failure *sys.Error) int32 {
 		return sys.PromptAddTokens(p.ptr, unsafe.SliceData(ids), uint64(len(ids)), failure)
 	})
 }
@@ -131,7 +128,7 @@ func (p *Prompt) AddTokens(ids ...int32) error {
 // AddOpenAI adds a whole conversation in the shape of OpenAI's messages array. All of its content
 // is treated as untrusted.
 func (p *Prompt) AddOpenAI(messages []byte) error {
-	return p.try(func(failure *sys.Error) int32 {
+	return p.try(slow, func(failure *sys.Error) int32 {
 		return sys.PromptAddOpenAIJSON(p.ptr, unsafe.SliceData(messages), uint64(len(messages)),
 			failure)
 	})

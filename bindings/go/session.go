@@ -31,14 +31,14 @@ func (m *Model) NewSession(options SessionOptions) (*Session, error) {
 		Context:    options.Context,
 	}
 	var ptr sys.Session
-	err := m.try(func(failure *sys.Error) int32 {
+	err := m.try(quick, func(failure *sys.Error) int32 {
 		return sys.SessionCreate(m.ptr, native, &ptr, failure)
 	})
 	if err != nil {
 		return nil, err
 	}
 	s := &Session{ptr: ptr, manual: m.manual}
-	s.handle = own(s, func() { short(func() { sys.SessionRelease(ptr) }) })
+	s.handle = own(s, func() { quick.do(func() { sys.SessionRelease(ptr) }) })
 	return s, nil
 }
 
@@ -123,7 +123,7 @@ func (s *Session) Start(prompt *Prompt, options GenerateOptions) (*Stream, error
 	defer pinner.Unpin()
 	native := options.sys(&pinner)
 	var ptr sys.Stream
-	err := s.try(func(failure *sys.Error) int32 {
+	err := s.try(slow, func(failure *sys.Error) int32 {
 		return sys.SessionGenerate(s.ptr, prompt.ptr, native, &ptr, failure)
 	})
 	if err != nil {
@@ -172,7 +172,7 @@ func (s *Session) Generate(
 
 // Truncate cuts the transcript to its first tokens, to edit or repeat a turn.
 func (s *Session) Truncate(tokens uint64) error {
-	return s.try(func(failure *sys.Error) int32 {
+	return s.try(quick, func(failure *sys.Error) int32 {
 		return sys.SessionTruncate(s.ptr, tokens, failure)
 	})
 }
@@ -189,7 +189,9 @@ type SessionDescription struct {
 func (s *Session) Describe() (SessionDescription, error) {
 	var d sys.SessionDescription
 	d.StructSize = uint32(unsafe.Sizeof(d))
-	err := s.try(func(failure *sys.Error) int32 { return sys.SessionDescribe(s.ptr, &d, failure) })
+	err := s.try(quick, func(failure *sys.Error) int32 {
+		return sys.SessionDescribe(s.ptr, &d, failure)
+	})
 	if err != nil {
 		return SessionDescription{}, err
 	}

@@ -100,7 +100,7 @@ func newStream(ptr sys.Stream, manual bool) *Stream {
 	s.event.StructSize = uint32(unsafe.Sizeof(s.event))
 	s.handle = own(s, func() {
 		w.stop()
-		short(func() { sys.StreamRelease(ptr) })
+		quick.do(func() { sys.StreamRelease(ptr) })
 	})
 	return s
 }
@@ -152,14 +152,14 @@ func (s *Stream) closed() bool {
 // poll takes the next event if there is one. The caller holds s.reading, which keeps Close away.
 func (s *Stream) poll() (ready bool, err error) {
 	// Without room for an error the library makes none, and having no event is no error here.
-	callers.enter()
+	quick.enter()
 	status := sys.StreamNext(s.ptr, 0, &s.event, nil)
-	callers.leave()
+	quick.leave()
 	if status == sys.Timeout {
 		return false, nil
 	}
 	if status != sys.OK {
-		err = try(func(failure *sys.Error) int32 {
+		err = quick.try(func(failure *sys.Error) int32 {
 			return sys.StreamNext(s.ptr, 0, &s.event, failure)
 		})
 	}
@@ -196,7 +196,7 @@ func (s *Stream) Cancel() {
 func (s *Stream) Usage() (Usage, error) {
 	var u sys.Usage
 	u.StructSize = uint32(unsafe.Sizeof(u))
-	err := s.try(func(failure *sys.Error) int32 { return sys.StreamUsage(s.ptr, &u, failure) })
+	err := s.try(quick, func(failure *sys.Error) int32 { return sys.StreamUsage(s.ptr, &u, failure) })
 	if err != nil {
 		return Usage{}, err
 	}

@@ -21,7 +21,7 @@ func OpenTokenizer(folder string) (*Tokenizer, error) {
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
 	var ptr sys.Tokenizer
-	err := try(func(failure *sys.Error) int32 {
+	err := unbounded.try(func(failure *sys.Error) int32 {
 		return sys.TokenizerOpen(sourceOf(&pinner, folder), &ptr, failure)
 	})
 	if err != nil {
@@ -32,7 +32,7 @@ func OpenTokenizer(folder string) (*Tokenizer, error) {
 
 func newTokenizer(ptr sys.Tokenizer) *Tokenizer {
 	t := &Tokenizer{ptr: ptr}
-	t.handle = own(t, func() { short(func() { sys.TokenizerRelease(ptr) }) })
+	t.handle = own(t, func() { quick.do(func() { sys.TokenizerRelease(ptr) }) })
 	return t
 }
 
@@ -80,12 +80,12 @@ func fill[T any](
 	h *handle, call func(values *T, room uint64, count *uint64, failure *sys.Error) int32,
 ) ([]T, error) {
 	var count uint64
-	err := h.try(func(failure *sys.Error) int32 { return call(nil, 0, &count, failure) })
+	err := h.try(slow, func(failure *sys.Error) int32 { return call(nil, 0, &count, failure) })
 	if err != nil || count == 0 {
 		return nil, err
 	}
 	values := make([]T, count)
-	err = h.try(func(failure *sys.Error) int32 {
+	err = h.try(slow, func(failure *sys.Error) int32 {
 		return call(&values[0], uint64(len(values)), &count, failure)
 	})
 	if err != nil {
@@ -109,7 +109,7 @@ type TokenizerDescription struct {
 func (t *Tokenizer) Describe() (TokenizerDescription, error) {
 	var d sys.TokenizerDescription
 	d.StructSize = uint32(unsafe.Sizeof(d))
-	err := t.try(func(failure *sys.Error) int32 {
+	err := t.try(quick, func(failure *sys.Error) int32 {
 		return sys.TokenizerDescribe(t.ptr, &d, failure)
 	})
 	if err != nil {

@@ -26,10 +26,8 @@ func (w *waiter) start(stream sys.Stream) error {
 		return err
 	}
 	var descriptor int64
-	short(func() {
-		err = try(func(failure *sys.Error) int32 {
-			return sys.StreamNotifyHandle(stream, &descriptor, failure)
-		})
+	err = quick.try(func(failure *sys.Error) int32 {
+		return sys.StreamNotifyHandle(stream, &descriptor, failure)
 	})
 	if err != nil {
 		return err
