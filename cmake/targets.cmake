@@ -46,9 +46,9 @@ function(fathom_lower_glibc_floor)
     target_sources(fathom PRIVATE ${PROJECT_SOURCE_DIR}/src/abi/glibc_floor.c)
     set_source_files_properties(${PROJECT_SOURCE_DIR}/src/abi/glibc_floor.c
       TARGET_DIRECTORY fathom PROPERTIES COMPILE_OPTIONS "-Wall;-Wextra;-ffunction-sections")
-    # Before glibc 2.34 the thread functions are in libpthread.
+    # Before glibc 2.34 the thread functions are in libpthread, dlopen and its kin in libdl.
     target_link_options(fathom PRIVATE -Wl,--push-state,--no-as-needed,-l:libpthread.so.0
-      -Wl,--pop-state)
+      -l:libdl.so.2 -Wl,--pop-state)
   endif()
 endfunction()
 

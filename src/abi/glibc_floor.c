@@ -60,6 +60,25 @@ HIDDEN int pthread_mutex_trylock(pthread_mutex_t* mutex) {
     return old_pthread_mutex_trylock(mutex);
 }
 
+/* The same with the functions that load a backend's plugin, and libdl.so.2. */
+void* old_dlopen(const char* path, int flags);
+OLD(dlopen);
+HIDDEN void* dlopen(const char* path, int flags) { return old_dlopen(path, flags); }
+
+void* old_dlsym(void* restrict library, const char* restrict name);
+OLD(dlsym);
+HIDDEN void* dlsym(void* restrict library, const char* restrict name) {
+    return old_dlsym(library, name);
+}
+
+char* old_dlerror(void);
+OLD(dlerror);
+HIDDEN char* dlerror(void) { return old_dlerror(); }
+
+int old_dladdr(const void* address, Dl_info* info);
+OLD(dladdr);
+HIDDEN int dladdr(const void* address, Dl_info* info) { return old_dladdr(address, info); }
+
 /* The C++ runtime only asks whether this exists, to learn whether there can be threads. */
 int __pthread_key_create(pthread_key_t* key, void (*destroy)(void*));
 int old_pthread_key_create(pthread_key_t* key, void (*destroy)(void*));
