@@ -50,7 +50,9 @@ const Dialect& detect_by_tokens(const Tokenizer& tokenizer) {
         return tokenizer.is_control(tokenizer.find_token(name));
     };
     if (!has(kUserToken) || !has(kAssistantToken)) return kRaw;
-    if (has(kThinkBegin) && has(kThinkEnd)) return has(kSearchBegin) ? kDeepSeekV31Card : kDeepSeekR1;
+    if (has(kThinkBegin) && has(kThinkEnd)) {
+        return has(kSearchBegin) ? kDeepSeekV31Card : kDeepSeekR1;
+    }
     return has(kPadToken) ? kDeepSeekV3 : kDeepSeekV25;
 }
 

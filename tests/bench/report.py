@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws what cpu_bench printed as one SVG: how near decode and prefill come to the machine's limits.
+"""Draws as one SVG what cpu_bench printed: how near to the machine's limits it comes.
 
     bin/cpu_bench bf16 > bench.txt; bin/cpu_bench f8 >> bench.txt; bin/cpu_bench f32 >> bench.txt
     python3 tests/bench/report.py bench.txt docs/cpu-bench.svg
@@ -64,8 +64,8 @@ def draw(rows):
     height = y + 24
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
             'font-family="sans-serif" font-size="13">\n'
-            f'<rect width="{WIDTH}" height="{height}" fill="white"/>\n' + "\n".join(bars + lines + parts)
-            + "\n</svg>\n")
+            f'<rect width="{WIDTH}" height="{height}" fill="white"/>\n'
+            + "\n".join(bars + lines + parts) + "\n</svg>\n")
 
 
 def main():
