@@ -121,6 +121,9 @@ stage_go() { needs go "Go 1.21 or later" && bash bindings/go/test.sh; }
 
 stage_rust() { needs cargo "Rust with cargo" && bash bindings/rust/test.sh; }
 
+# The server written in Go, with the clients that its users have, and in a browser.
+stage_gateway() { needs go "Go 1.21 or later" && bash examples/go-gateway/test.sh; }
+
 stage_java() { needs mvn "JDK 17 and Maven" && bash bindings/java/test.sh; }
 
 # The same log in every language, and every function of the header called in each.

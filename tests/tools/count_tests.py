@@ -8,7 +8,7 @@ import sys
 # What ctest puts before each line of a test's output.
 PREFIX = re.compile(r"^\d+: ", re.M)
 
-LAST_LINE = re.compile(r"^(?:bindings|conformance|go|rust|java): (\d+) passed, (\d+) failed"
+LAST_LINE = re.compile(r"^(?:bindings|conformance|go|gateway|rust|java): (\d+) passed, (\d+) failed"
                        r"(?:, (\d+) skipped)?", re.M)
 
 
