@@ -47,18 +47,19 @@ CUresult load_on_device(LoadedModule** out, const std::shared_ptr<Library>& libr
 }
 
 // Lists the library's mutations, and makes the one that was asked for.
-void apply_mutation(std::string* image) {
+void apply_mutation(const std::shared_ptr<Library>& library) {
     const DriverSettings& settings = shared().settings;
     if (settings.mutant == 0 && settings.mutants_file.empty()) {
         return;
     }
-    const std::string original = *image;
+    const std::string original = library->image;
     for (const Mutation& mutation : find_mutations(original)) {
-        std::vector<std::string>& list = shared().mutants;
-        list.push_back(mutation.kernel + " line " + std::to_string(mutation.line) + ": " +
-                       mutation.statement + " -> " + mutation.replacement);
+        std::vector<KnownMutation>& list = shared().mutants;
+        list.push_back({mutation.kernel + " line " + std::to_string(mutation.line) + ": " +
+                            mutation.statement + " -> " + mutation.replacement,
+                        library, mutation.line});
         if (list.size() == settings.mutant) {
-            *image = mutate(original, mutation);
+            library->image = mutate(original, mutation);
         }
     }
 }
@@ -79,7 +80,7 @@ CUresult load(CUmodule* out, const void* image) {
     auto library = std::make_shared<Library>();
     library->image = static_cast<const char*>(image);
     std::lock_guard library_lock(shared().mutex);
-    apply_mutation(&library->image);
+    apply_mutation(library);
     LoadedModule* module = nullptr;
     const CUresult result = load_on_device(&module, library);
     *out = reinterpret_cast<CUmodule>(module);

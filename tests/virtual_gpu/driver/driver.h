@@ -121,13 +121,19 @@ struct Section {
     std::map<Kernel*, KernelCounters> kernels;
 };
 
+struct KnownMutation {
+    std::string text;
+    std::shared_ptr<Library> library;
+    int line = 0;  // Of its PTX.
+};
+
 // What all devices share.
 struct Shared {
     std::recursive_mutex mutex;  // Taken after a device's own, never before it.
     DriverSettings settings;
     bool is_initialised = false;
     std::map<void*, uint64_t> pinned;     // Host memory that copies may touch late.
-    std::vector<std::string> mutants;     // All mutations of the libraries loaded.
+    std::vector<KnownMutation> mutants;   // Of all libraries loaded.
     std::vector<std::string> complaints;  // About calls; findings are about kernels.
     std::vector<std::unique_ptr<class Driver>> devices;
     std::mutex pause_mutex;

@@ -1,6 +1,7 @@
 // What the virtual GPU found and counted, and the entry points of its own that tests and tools use
 // beside the driver's.
 #include <cstdio>
+#include <set>
 
 #include "driver/driver.h"
 
@@ -45,10 +46,39 @@ void add_totals(KernelCounters* sum, const KernelCounters& one) {
     }
 }
 
+// Lines of a library's PTX that some kernel of some device has executed.
+std::set<int> executed_lines(const Library& library) {
+    std::set<int> lines;
+    for (const auto& device : shared().devices) {
+        const auto module = library.modules.find(device->device);
+        for (const Section& section : device->sections) {
+            for (const auto& [kernel, counters] : section.kernels) {
+                if (module == library.modules.end() ||
+                    kernel->source != module->second->program->source.get()) {
+                    continue;
+                }
+                for (size_t pc = 0; pc < counters.instructions.size(); pc++) {
+                    if (counters.instructions[pc].executed != 0) {
+                        lines.insert(kernel->ptx_lines[pc]);
+                    }
+                }
+            }
+        }
+    }
+    return lines;
+}
+
+// One a line, marked with '*' if the statement was executed.
 std::string mutants_text() {
     std::string list;
-    for (const std::string& mutant : shared().mutants) {
-        list += mutant + "\n";
+    const Library* last = nullptr;
+    std::set<int> lines;
+    for (const KnownMutation& mutant : shared().mutants) {
+        if (mutant.library.get() != last) {
+            last = mutant.library.get();
+            lines = executed_lines(*last);
+        }
+        list += (lines.count(mutant.line) != 0 ? "* " : "  ") + mutant.text + "\n";
     }
     return list;
 }

@@ -234,6 +234,7 @@ void KernelDecoder::decode_function(const PtxFunction& function) {
         decoding.finish();
         out_->code.push_back(instruction);
         out_->mnemonics.push_back(source.mnemonic);
+        out_->ptx_lines.push_back(source.line);
     }
 }
 

@@ -88,6 +88,7 @@ struct Kernel {
     std::vector<Instruction> code;  // Of the functions it calls, then its own.
     int32_t entry = 0;
     std::vector<std::string_view> mnemonics;  // One an instruction, for messages and counters.
+    std::vector<int> ptx_lines;                // One an instruction.
     std::vector<std::vector<int>> branch_tables;
     std::deque<std::vector<uint32_t>> lists;  // What Instruction::list points into.
     std::vector<Parameter> parameters;
