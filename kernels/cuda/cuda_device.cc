@@ -77,26 +77,42 @@ void CudaDevice::load_images(int32_t architecture) {
     }
 }
 
+namespace {
+
+/// The newest image of that kind below `below` that may fit; null when there is none.
+const KernelImage* newest_image(std::string_view name, bool is_cubin, int32_t architecture,
+                                int32_t below) {
+    const KernelImage* best = nullptr;
+    for (int32_t i = 0; i < kKernelImageCount; ++i) {
+        const KernelImage& image = kKernelImages[i];
+        if (name != image.name || (image.is_cubin != 0) != is_cubin) continue;
+        if (image.architecture > architecture || image.architecture >= below) continue;
+        // Machine code runs on later chips of the same generation, PTX on all later ones.
+        if (is_cubin && image.architecture / 10 != architecture / 10) continue;
+        if (best == nullptr || image.architecture > best->architecture) best = &image;
+    }
+    return best;
+}
+
+}  // namespace
+
 bool CudaDevice::load_image(std::string_view name, int32_t architecture) {
-    // Machine code of this very architecture first, then the PTX that is nearest below.
     for (const bool is_cubin : {true, false}) {
-        const KernelImage* best = nullptr;
-        for (int32_t i = 0; i < kKernelImageCount; ++i) {
-            const KernelImage& image = kKernelImages[i];
-            if (name != image.name || (image.is_cubin != 0) != is_cubin) continue;
-            if (is_cubin ? image.architecture != architecture : image.architecture > architecture) {
+        int32_t below = INT32_MAX;
+        while (const KernelImage* image = newest_image(name, is_cubin, architecture, below)) {
+            below = image->architecture;
+            CUmodule module = nullptr;
+            const CUresult result = api_.cuModuleLoadData(&module, image->data);
+            // A driver that takes PTX alone says so to machine code, and no later chip takes what
+            // was made for one chip's own instructions (sm_90a).
+            if (result == CUDA_ERROR_NO_BINARY_FOR_GPU || result == CUDA_ERROR_INVALID_IMAGE ||
+                result == CUDA_ERROR_INVALID_PTX) {
                 continue;
             }
-            if (best == nullptr || image.architecture > best->architecture) best = &image;
+            check(result, "cuModuleLoadData");
+            modules_.push_back(module);
+            return true;
         }
-        if (best == nullptr) continue;
-        CUmodule module = nullptr;
-        const CUresult result = api_.cuModuleLoadData(&module, best->data);
-        // A driver that takes PTX alone says so to machine code.
-        if (result == CUDA_ERROR_NO_BINARY_FOR_GPU || result == CUDA_ERROR_INVALID_IMAGE) continue;
-        check(result, "cuModuleLoadData");
-        modules_.push_back(module);
-        return true;
     }
     return false;
 }

@@ -13,7 +13,7 @@ namespace fathom::cuda {
 struct KernelImage {
     const char* name;
     int32_t architecture;  // ten times the compute capability
-    int32_t is_cubin;      // machine code of that very architecture; else PTX for it and later ones
+    int32_t is_cubin;      // machine code; else PTX
     const unsigned char* data;
     const unsigned char* end;
 };

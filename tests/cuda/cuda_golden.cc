@@ -1,6 +1,8 @@
 // If this fails, the CUDA backend answers with other numbers than the float64 oracle, or its
 // kernels do what no kernel may: races, reads of what nobody wrote, accesses out of bounds.
 
+#include <span>
+
 #include "cuda/cuda_runner.h"
 #include "cuda/virtual_driver.h"
 
@@ -19,13 +21,11 @@ BackendOptions on_virtual_gpu() {
     return options;
 }
 
-}  // namespace
-
-TEST_CASE("cuda: every fixture, prefill and 32 decode steps", "[cuda][golden]") {
+void check_fixtures(int compute, std::span<const char* const> names) {
     double worst_f32 = 0, worst_other = 0;
-    for (const char* name : kFixtures) {
-        const CleanDriver driver;
-        CAPTURE(name);
+    for (const char* name : names) {
+        const CleanDriver driver(fathom::concat("compute=", compute, ",seed=0"));
+        CAPTURE(compute, name);
         const Expected expected(name);
         const std::vector<int32_t> greedy = expected.ids("greedy");
         const std::vector<int32_t> prompt = expected.ids("prompt");
@@ -49,6 +49,16 @@ TEST_CASE("cuda: every fixture, prefill and 32 decode steps", "[cuda][golden]") 
         }
         driver.check_clean();
     }
-    WARN("largest relative L2 error: " << worst_f32 << " with F32 weights (bar 1e-5), "
-                                       << worst_other << " with others (bar 1e-2)");
+    WARN("sm_" << compute << ": largest relative L2 error: " << worst_f32
+               << " with F32 weights (bar 1e-5), " << worst_other << " with others (bar 1e-2)");
+}
+
+}  // namespace
+
+TEST_CASE("cuda: every fixture, prefill and 32 decode steps, as sm_80", "[cuda][golden]") {
+    check_fixtures(80, kFixtures);
+}
+
+TEST_CASE("cuda: every fixture, prefill and 32 decode steps, as sm_90a", "[cuda][golden]") {
+    check_fixtures(90, kFixtures);
 }

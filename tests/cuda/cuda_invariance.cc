@@ -87,9 +87,10 @@ TEST_CASE("cuda: the order of warps and blocks does not change a bit", "[cuda][s
     const Expected expected("v3-bf16");
     const std::vector<int32_t> ids = first_ids(expected, 70);
     Rows wanted;
+    // On chips between and after those that kernels are compiled for, those of an older one run.
+    constexpr int kComputes[] = {80, 90, 86, 100, 90};
     for (int seed = 0; seed < 5; ++seed) {
-        const CleanDriver driver(
-            fathom::concat("compute=", seed % 2 == 0 ? 80 : 90, ",seed=", seed));
+        const CleanDriver driver(fathom::concat("compute=", kComputes[seed], ",seed=", seed));
         Runner runner(cuda_backend(), golden("v3-bf16"), deterministic());
         Sequence sequence;
         Rows rows = runner.feed(sequence, ids, 66);
