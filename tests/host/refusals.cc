@@ -166,6 +166,10 @@ extern "C" FATHOM_UNCHECKED int pthread_getattr_np(pthread_t thread, pthread_att
     return result;
 }
 
+// The loader takes a thread's part of a library's thread-local variables from malloc. LeakSanitizer
+// knows such memory by its own malloc, which with these hooks the loader does not call itself.
+extern "C" const char* __lsan_default_suppressions() { return "leak:ld-linux-x86-64.so.2\n"; }
+
 void* operator new(size_t bytes) {
     static const auto real = next<void* (*)(size_t)>("_Znwm");
     if (refusals::refuse_memory()) throw std::bad_alloc();
