@@ -106,15 +106,15 @@ stage_tsan() {
         build/tsan/bin/fathom_simulation_tests "[threads]"
 }
 
-# The backend for NVIDIA GPUs, on the virtual GPU; joins the release build, so that
+# By name only: the backend for NVIDIA GPUs, on the virtual GPU. It joins the release build, so that
 # `--device cuda --driver build/release/virtual_gpu` works afterwards.
 stage_cuda() {
     build release -DFATHOM_CUDA=ON &&
         ctest --test-dir build/release --verbose -R '^(cuda|virtual_gpu)'
 }
 
-# What the bindings share, and C. A language whose tools are not on the machine is skipped: they are
-# those of its own users, and install_dependencies.sh does not bring them.
+# What the bindings share, and C. The languages run by name only: they fetch packages of their own.
+# One whose tools are not on the machine is skipped, since install_dependencies.sh brings none.
 stage_bindings() { bash bindings/test.sh; }
 
 stage_go() { needs go "Go 1.21 or later" && bash bindings/go/test.sh; }
@@ -192,7 +192,7 @@ run_stage() { # run_stage NAME
 }
 
 quick="dependencies release unit"
-all="dependencies release unit tidy reference command header docs library package clang asan tsan"
+all="dependencies release unit tidy reference command header docs library package bindings clang asan tsan"
 case ${1:-} in
     "") stages=$all ;;
     --quick) stages=$quick ;;
@@ -206,7 +206,7 @@ number=0
 mkdir -p "$logs"
 for stage in $stages; do
     if ! declare -F "stage_$stage" >/dev/null; then
-        echo "no stage '$stage'; there are: $all coverage fuzz" >&2
+        echo "no stage '$stage'; there are: $all cuda conformance go rust java gateway coverage fuzz" >&2
         exit 2
     fi
 done
