@@ -192,7 +192,9 @@ run_stage() { # run_stage NAME
 }
 
 quick="dependencies release unit"
-all="dependencies release unit tidy reference command header docs library package bindings clang asan tsan"
+all="dependencies release unit tidy reference command header docs library package bindings clang
+    asan tsan"
+by_name="cuda conformance go rust java gateway coverage fuzz"
 case ${1:-} in
     "") stages=$all ;;
     --quick) stages=$quick ;;
@@ -206,7 +208,7 @@ number=0
 mkdir -p "$logs"
 for stage in $stages; do
     if ! declare -F "stage_$stage" >/dev/null; then
-        echo "no stage '$stage'; there are: $all cuda conformance go rust java gateway coverage fuzz" >&2
+        echo "no stage '$stage'; there are:" $all $by_name >&2
         exit 2
     fi
 done
