@@ -108,6 +108,6 @@ int run_bench(const CommandLine& line) {
 const Command kBench{
     "bench", "prefill and decode speed of a model on this machine",
     "  fathom bench --model models/v2-lite --prompt-tokens 512 --decode-tokens 128\n",
-    flags(), run_bench};
+    flags(), 0, run_bench};
 
 }  // namespace fathom::cli

@@ -134,7 +134,7 @@ int run_chat(const CommandLine& line) {
 const Command kChat{
     "chat", "talk to a model; answers stream, reasoning is shown apart",
     "  fathom chat --model examples/demo-model/model --think\n"
-    "  printf 'What is 12 + 30?\\n' | fathom chat --model examples/demo-model/model\n",
-    flags(), run_chat};
+    "  printf 'What is 12 + 30?\\n' | fathom chat --think --model examples/demo-model/model\n",
+    flags(), 0, run_chat};
 
 }  // namespace fathom::cli

@@ -93,6 +93,6 @@ const Command kInspect{
     "  fathom inspect examples/demo-model/model\n"
     "  fathom inspect --model models/v3 --context 32768 --json\n"
     "  fathom inspect --devices\n",
-    flags(), run_inspect};
+    flags(), 1, run_inspect};
 
 }  // namespace fathom::cli

@@ -52,12 +52,15 @@ private:
     std::vector<std::string> words_;
 };
 
+inline constexpr size_t kAnyWords = SIZE_MAX;
+
 /// A command: its flags, help and body. The body returns the exit code.
 struct Command {
     const char* name;
     const char* summary;
     const char* examples;
     std::span<const Flag> flags;
+    size_t max_words;  // beside the flags; a text of several words is one, in quotes
     int (*run)(const CommandLine& line);
 };
 

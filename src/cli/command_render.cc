@@ -40,6 +40,6 @@ const Command kRender{
     "render", "show exactly what a model sees of a conversation",
     "  fathom render --tokenizer models/v3 --jsonl < conversations.jsonl\n"
     "    {\"messages\", \"add_generation_prompt\", \"thinking\"} to {\"text\", \"ids\"}\n",
-    kFlags, run_render};
+    kFlags, 0, run_render};
 
 }  // namespace fathom::cli

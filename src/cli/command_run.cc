@@ -76,8 +76,8 @@ int run_run(const CommandLine& line) {
 
 const Command kRun{
     "run", "one answer, for scripts",
-    "  fathom run --model examples/demo-model/model 'What is 123 + 456?'\n"
+    "  fathom run --model examples/demo-model/model --think 'What is 123 + 456?'\n"
     "  fathom run --model models/v2-lite --json < question.txt\n",
-    flags(), run_run};
+    flags(), 1, run_run};
 
 }  // namespace fathom::cli

@@ -88,6 +88,6 @@ const Command kScore{
     "  fathom score --model models/v2-lite 'The capital of France is Paris.'\n"
     "  fathom score --model models/v2-lite --jsonl < in.jsonl\n"
     "    {\"ids\"} or {\"text\"} to {\"logprobs\": [null, log P(ids[1] | ids[0]), ...]}\n",
-    flags(), run_score};
+    flags(), 1, run_score};
 
 }  // namespace fathom::cli

@@ -54,7 +54,12 @@ int run_detokenize(const CommandLine& line) {
         return 0;
     }
     std::string list = "{\"ids\":[";
-    for (const std::string& word : line.words()) list += (list.back() == '[' ? "" : ",") + word;
+    for (const std::string& word : line.words()) {
+        if (word.find_first_not_of("0123456789") != word.npos) {
+            throw UsageError("found '" + word + "', wanted a token id");
+        }
+        list += (list.back() == '[' ? "" : ",") + word;
+    }
     print(decode(tokenizer.get(), JsonLine::parse(list + "]}").ids("ids"), flags) + "\n");
     return 0;
 }
@@ -65,12 +70,12 @@ const Command kTokenize{
     "tokenize", "turn text into token ids",
     "  fathom tokenize --tokenizer models/v3 'Hello, world'\n"
     "  fathom tokenize --tokenizer models/v3 --jsonl < texts.jsonl   {\"text\"} to {\"ids\"}\n",
-    kTokenizeFlags, run_tokenize};
+    kTokenizeFlags, 1, run_tokenize};
 
 const Command kDetokenize{
     "detokenize", "turn token ids into text",
     "  fathom detokenize --tokenizer models/v3 19923 14 2058\n"
     "  fathom detokenize --tokenizer models/v3 --jsonl < ids.jsonl   {\"ids\"} to {\"text\"}\n",
-    kDetokenizeFlags, run_detokenize};
+    kDetokenizeFlags, kAnyWords, run_detokenize};
 
 }  // namespace fathom::cli

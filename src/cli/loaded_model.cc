@@ -16,7 +16,7 @@ constexpr Flag kModelFlags[] = {
     {"--threads", "N", "computing threads (default: all processors)"},
     {"--cpu", "LEVEL", "auto, scalar, avx2, avx512 or avx512_bf16"},
     {"--deterministic", nullptr, "same tokens whatever else runs"},
-    {"--context", "N", "most tokens of a conversation (default: 4096)"},
+    {"--context", "N", "most tokens of a conversation (default: 4096 or the checkpoint's limit)"},
     {"--kv-cache", "BYTES", "memory for the KV cache"},
     {"--kv-type", "TYPE", "auto, bf16 or f32"},
     {"--memory-budget", "BYTES", "refuse to use more than this"},

@@ -52,7 +52,12 @@ int dispatch(std::span<const char* const> words) {
         }
     }
     try {
-        return command.run(CommandLine(rest, command.flags));
+        const CommandLine line(rest, command.flags);
+        if (line.words().size() > command.max_words) {
+            throw UsageError("unexpected '" + line.words()[command.max_words] +
+                             "'; a text of several words takes quotes");
+        }
+        return command.run(line);
     } catch (const UsageError& error) {
         throw UsageError(std::string(error.what()) + "; see fathom " + command.name + " --help");
     }

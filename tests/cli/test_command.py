@@ -87,6 +87,10 @@ class ExitCodes(unittest.TestCase):
         self.check(2, "run", "--model", DEMO, "--temperature", "hot", "x", stderr="--temperature")
         self.check(2, "run", "--model", DEMO, "--temperature", "nan", "x", stderr="--temperature")
         self.check(2, "run", "--model", stderr="--model needs a value")
+        self.check(2, "run", "--model", DEMO, "What", "is", stderr="unexpected 'is'")
+        self.check(2, "tokenize", "--tokenizer", DEMO, "Hello,", "world", stderr="quotes")
+        self.check(2, "detokenize", "--tokenizer", DEMO, "1]", stderr="wanted a token id")
+        self.check(2, "chat", "--model", DEMO, "question", stderr="unexpected 'question'")
         self.check(2, "run", "--model", DEMO, "--think", "--no-think", "x", stderr="contradict")
 
     def test_failure_is_1_and_names_what_and_where(self):
